@@ -1,0 +1,36 @@
+"""How every command ends: 0 done, 1 the user's mistake in one line, 2 wrong flags, 130 interrupted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from object_detection_ext.errors import InputError
+
+
+def run(main: Callable[[], int]) -> int:
+    """Calls `main` and returns its exit code; a user's mistake becomes one line on stderr instead of a traceback.
+
+    `DETECTION_TRACEBACK=1` in the environment shows the traceback all the same.
+    """
+    try:
+        return main()
+    except (InputError, OSError) as error:
+        if os.environ.get("DETECTION_TRACEBACK") == "1":
+            raise
+        if isinstance(error, BrokenPipeError):  # `command | head`: the reader has left, nobody to tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, InputError) and error.strerror:
+        names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return f"{error.strerror}: {names}" if names else error.strerror
+    return " ".join(str(error).split("\n"))
