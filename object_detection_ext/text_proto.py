@@ -8,8 +8,10 @@ A field path is dotted, with an index on repeated fields: `train_config.data_aug
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from google.protobuf import text_format
@@ -98,6 +100,31 @@ def set_fields(message: Message, prefix: str = "") -> Iterator[SetField]:
                 yield from set_fields(element, element_path)
 
 
+def save_text(message: Message, path: str | os.PathLike[str]) -> None:
+    """Writes the message in text format; the file appears complete or not at all. Makes the folder."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text_format.MessageToString(message, as_utf8=True), encoding="utf-8")
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a UTF-8 file, without a byte order mark.
+
+    Raises:
+        OSError: The file cannot be read.
+        InputError: It is not text; a TFRecord or a checkpoint given by mistake.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from error
+
+
 def is_repeated(descriptor: FieldDescriptor) -> bool:
     """Whether the field holds a list (or a map)."""
     return isinstance(descriptor.default_value, list)  # `label` is gone from protobuf 7, `is_repeated` younger than protobuf 5
@@ -181,7 +208,9 @@ class _Scanner:
             if closing is not None and self._take(closing):
                 return
             if token.kind == "symbol" and token.text in "}>]":
-                raise self._syntax_error(token, f'"{token.text}" closes nothing' if opened is None else f'expected "{closing}", got "{token.text}"')
+                raise self._syntax_error(
+                    token, f'"{token.text}" closes nothing' if opened is None else f'expected "{closing}", got "{token.text}"'
+                )
             if token.kind != "atom":
                 raise self._syntax_error(token, _unclosed_string(token) or f"expected a field name, got {_quoted(token)}")
             self._field(descriptor, path)
@@ -275,6 +304,8 @@ def nearest(name: str, allowed: Sequence[str], *, cutoff: float = 0.6) -> str | 
 
 def _field_hint(name: str, path: str, *, descriptor: Descriptor, root: Descriptor) -> str:
     names = [field.name for field in descriptor.fields]
+    if path and name in root.fields_by_name:
+        return f'"{name}" stands outside of every other message: is a "}}" missing above?'
     very_near = nearest(name, names, cutoff=0.85)
     elsewhere = None if very_near else _home_of(name, path, root=root)
     near = very_near or (None if elsewhere else nearest(name, names))
@@ -333,7 +364,10 @@ def _number_problem(field: FieldDescriptor, token: _Token) -> str | None:
     """What is wrong with the text of a number or bool, or None."""
     if field.cpp_type in _INTEGER_BITS:
         low, high = _INTEGER_BITS[field.cpp_type]
-        expected, parse = f"an integer from {low} to {high}", lambda text: low <= text_format.ParseInteger(text, is_signed=low < 0, is_long=True) <= high
+        expected, parse = (
+            f"an integer from {low} to {high}",
+            lambda text: low <= text_format.ParseInteger(text, is_signed=low < 0, is_long=True) <= high,
+        )
     elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         expected, parse = "true or false", lambda text: text_format.ParseBool(text) is not None
     else:
