@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from google.protobuf import text_format
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from object_detection_ext.config_support import ALLOWED_VALUES, NOT_SUPPORTED, OLD_RUNTIME_ONLY
 from object_detection_ext.errors import InputError
 from object_detection_ext.protos import pipeline_pb2
-from object_detection_ext.text_proto import SetField, Site, merge_text, read_text, save_text, set_fields
+from object_detection_ext.text_proto import SetField, merge_text, read_text, save_text, set_fields
+from object_detection_ext.text_scan import Site
 
 EXAMPLE_CONFIG = "configs/ssdlite_mobilenet_v2_035_320x320_bccd.config"
 UNCONFIGURED = "PATH_TO_BE_CONFIGURED"  # what published configs hold where a path must be filled in
@@ -164,7 +165,7 @@ def _place(config: Config, field_path: str) -> str:
 
 def _key(descriptor: FieldDescriptor) -> str:
     """`Message.field`, as the tables of `config_support` name it."""
-    return f"{descriptor.containing_type.name}.{descriptor.name}"
+    return f"{cast(Descriptor, descriptor.containing_type).name}.{descriptor.name}"  # None for extensions only, which we have none of
 
 
 def _is_default(field: SetField) -> bool:

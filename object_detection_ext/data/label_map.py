@@ -9,7 +9,8 @@ from functools import cached_property
 
 from object_detection_ext.errors import InputError
 from object_detection_ext.protos import string_int_label_map_pb2
-from object_detection_ext.text_proto import Site, merge_text, nearest, read_text, save_text
+from object_detection_ext.text_proto import merge_text, read_text, save_text
+from object_detection_ext.text_scan import Site, nearest
 
 BACKGROUND = "background"
 
@@ -80,10 +81,7 @@ class LabelMap:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the map in the API's text format; the file appears complete or not at all."""
-        message = string_int_label_map_pb2.StringIntLabelMap()
-        for item in self.items:
-            _fill(message.item.add(), item)
-        save_text(message, path)
+        save_text(string_int_label_map_pb2.StringIntLabelMap(item=[_to_proto(item) for item in self.items]), path)
 
     @cached_property
     def _by_id(self) -> Mapping[int, LabelMapItem]:
@@ -122,7 +120,7 @@ def load_label_map(path: str | os.PathLike[str], *, use_display_name: bool = Fal
 class _CheckedItems:
     """Turns proto items into ours one after the other, refusing what is wrong on its own or clashes with an earlier one."""
 
-    def __init__(self, sites: Mapping[str, Site], *, num_classes: int | None, use_display_name: bool):
+    def __init__(self, sites: Mapping[str, Site], *, num_classes: int | None, use_display_name: bool) -> None:
         self._sites = sites
         self._num_classes = num_classes
         self._use_display_name = use_display_name
@@ -174,16 +172,15 @@ def _from_proto(item: string_int_label_map_pb2.StringIntLabelMapItem, name: str)
     )
 
 
-def _fill(message: string_int_label_map_pb2.StringIntLabelMapItem, item: LabelMapItem) -> None:
+def _to_proto(item: LabelMapItem) -> string_int_label_map_pb2.StringIntLabelMapItem:
     """The inverse of `_from_proto`; leaves out what is empty."""
-    message.name, message.id = item.name, item.id
-    if item.display_name:
-        message.display_name = item.display_name
-    for keypoint_id, label in item.keypoints:
-        message.keypoints.add(id=keypoint_id, label=label)
-    message.ancestor_ids.extend(item.ancestor_ids)
-    message.descendant_ids.extend(item.descendant_ids)
-    if item.frequency:
-        message.frequency = string_int_label_map_pb2.LVISFrequency.Name(item.frequency)
-    if item.instance_count:
-        message.instance_count = item.instance_count
+    return string_int_label_map_pb2.StringIntLabelMapItem(
+        id=item.id,
+        name=item.name,
+        display_name=item.display_name or None,
+        keypoints=[{"id": keypoint_id, "label": label} for keypoint_id, label in item.keypoints],
+        ancestor_ids=item.ancestor_ids,
+        descendant_ids=item.descendant_ids,
+        frequency=string_int_label_map_pb2.LVISFrequency.Name(item.frequency) if item.frequency else None,
+        instance_count=item.instance_count or None,
+    )
