@@ -1,0 +1,120 @@
+"""One pass over the evaluation set: metrics, losses and pictures, written under `model_dir/eval`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from object_detection_ext.training.task import Task
+
+
+class Evaluator:
+    """Evaluates a task's network as it stands; the graph is traced once and used for every run."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        summary_dir: Path | None,
+        optimizer: tf_keras.optimizers.legacy.Optimizer | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Args:
+        summary_dir: where TensorBoard events go; None writes none.
+        optimizer: with a moving average, the averaged weights are evaluated (`eval_config.use_moving_averages`).
+        quiet: print neither progress nor table.
+        """
+        self._task = task
+        self._optimizer = optimizer
+        self._quiet = quiet
+        self._summary_dir = summary_dir
+        self._writer: tf.summary.SummaryWriter | None = None
+        self._predict = tf.function(task.predict)
+        self._dataset: tf.data.Dataset | None = None
+
+    def run(self, step: int) -> dict[str, float]:
+        """Returns the metrics by TensorBoard tag, the mean losses among them, for the weights after `step` steps."""
+        begin = time.perf_counter()
+        evaluation = self._task.evaluation()
+        if self._dataset is None:
+            self._dataset = self._task.eval_dataset()
+        sums: dict[str, float] = {}
+        batches = 0
+        with self._averaged_weights():
+            for batch in self._batches():
+                outputs, losses = self._predict(batch)
+                evaluation.update(_to_numpy(batch), _to_numpy(outputs))
+                batches += 1
+                for tag, value in losses.items():
+                    sums[tag] = sums.get(tag, 0.0) + float(value)
+        metrics = {**evaluation.result(), **{tag: total / batches for tag, total in sums.items()}}
+        if not self._quiet:
+            print(f"evaluation at step {step} ({time.perf_counter() - begin:.1f} s)\n{evaluation.summary()}", flush=True)
+        self._write(step, metrics, evaluation.images())
+        return metrics
+
+    def _batches(self) -> Iterator[Any]:
+        assert self._dataset is not None
+        iterator = iter(self._dataset)
+        show = sys.stderr.isatty() and not self._quiet
+        count = 0
+        while True:
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                self._task.raise_input_errors()
+                break
+            except tf.errors.OpError:
+                self._task.raise_input_errors()
+                raise
+            yield batch
+            count += 1
+            if show:
+                sys.stderr.write(f"\r\x1b[Kevaluating batch {count}")
+                sys.stderr.flush()
+        if show:
+            sys.stderr.write("\r\x1b[K")
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Puts the moving averages in place of the weights and the weights back afterwards.
+
+        Model Garden's own `swap_weights` does the same but refuses TensorFlow's default strategy.
+        """
+        self._swap_averages()
+        try:
+            yield
+        finally:
+            self._swap_averages()
+
+    def _swap_averages(self) -> None:
+        if self._optimizer is None or not hasattr(self._optimizer, "shadow_copy"):
+            return
+        for variable in self._task.network.trainable_variables:
+            average = self._optimizer.get_slot(variable, "average")
+            weight = tf.identity(variable)
+            variable.assign(average)
+            average.assign(weight)
+
+    def _write(self, step: int, metrics: dict[str, float], images: Any) -> None:
+        if self._summary_dir is None:
+            return
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(str(self._summary_dir))
+        with self._writer.as_default(step=step):
+            for tag, value in metrics.items():
+                tf.summary.scalar(tag, value)
+            for tag, pictures in images.items():
+                tf.summary.image(tag, pictures, max_outputs=len(pictures))
+        self._writer.flush()
+
+
+def _to_numpy(nest: Any) -> Any:
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), nest)

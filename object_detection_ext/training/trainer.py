@@ -1,0 +1,136 @@
+"""Orbit's inner loop for a task: many steps inside one `tf.function`, losses averaged over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orbit
+import tensorflow as tf
+import tf_keras
+
+from object_detection_ext.training.task import Task
+
+REGULARIZATION = "Loss/regularization_loss"
+TOTAL = "Loss/total_loss"
+
+
+class Trainer(orbit.StandardTrainer):
+    """Runs steps of `task` and reports the mean losses of each call to `train`.
+
+    The regularisation loss is the sum of the network's own losses, as Keras collects them. On several replicas each one divides its
+    loss by their number and gradients are summed, so the result is that of the global batch.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: tf_keras.optimizers.legacy.Optimizer,
+        *,
+        start_step: int = 0,
+        clip_norm: float = 0.0,
+        add_regularization: bool = True,
+        picture_every_n: int = 0,
+    ) -> None:
+        """Args:
+        start_step: where the input starts; the data of a step depend on nothing else.
+        clip_norm: gradients are scaled down to this global norm; 0 leaves them.
+        picture_every_n: every so many steps the first images of the batch go to the current summary writer; 0 for never.
+        """
+        self.strategy = tf.distribute.get_strategy()
+        dataset = task.train_dataset(start_step)
+        if self.strategy.num_replicas_in_sync > 1:
+            dataset = self.strategy.experimental_distribute_dataset(dataset)
+        super().__init__(dataset)
+        self._task = task
+        self._optimizer = optimizer
+        self._clip_norm = clip_norm
+        self._regularizers = _regularizers(task.network) if add_regularization else []
+        self._picture_every_n = picture_every_n
+        self._tags: list[str] = []
+        self._sums: tf.Variable | None = None
+        self._steps = 0
+
+    def train(self, num_steps: tf.Tensor) -> dict[str, float] | None:
+        """Runs `num_steps` steps; returns the mean losses over them by TensorBoard tag."""
+        self._steps = int(num_steps)
+        return super().train(num_steps)
+
+    def train_loop_begin(self) -> None:
+        if self._sums is not None:
+            self._sums.assign(tf.zeros_like(self._sums))
+
+    def train_step(self, iterator: Any) -> None:
+        batch = next(iterator)
+        self.strategy.run(self._replica_step, args=(batch,))
+        if self._picture_every_n:
+            first = self.strategy.experimental_local_results(batch)[0]
+            step = self._optimizer.iterations
+            with tf.summary.record_if(lambda: tf.equal(step % self._picture_every_n, 0)):
+                tf.summary.image("train_input_images", self._task.draw(first), step=step)
+
+    def train_loop_end(self) -> dict[str, float]:
+        assert self._sums is not None
+        means = self._sums.numpy() / (self._steps * self.strategy.num_replicas_in_sync)
+        return dict(zip(self._tags, means.tolist(), strict=True))
+
+    def _replica_step(self, batch: Any) -> None:
+        variables = self._task.network.trainable_variables
+        with tf.GradientTape() as tape:
+            losses = self._task.losses(batch, training=True)
+            loss = tf.add_n(list(losses.values()))
+            scaled = loss / self.strategy.num_replicas_in_sync
+        gradients = tape.gradient(scaled, variables)
+        gradients, regularization = self._regularize(variables, gradients)
+        if self._clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._record({**losses, REGULARIZATION: regularization, TOTAL: loss + regularization})
+
+    def _regularize(self, variables: list[tf.Variable], gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Adds the gradient of `sum(l2 * sum(w^2))`, which is `2 * l2 * w`, without differentiating a hundred small graphs."""
+        if not self._regularizers:
+            return gradients, tf.zeros([])
+        factors = {variable.ref(): factor for variable, factor in self._regularizers}
+        replicas = self.strategy.num_replicas_in_sync
+        result, terms = [], []
+        for variable, gradient in zip(variables, gradients, strict=True):
+            factor = factors.get(variable.ref())
+            if factor is not None:
+                gradient = gradient + (2.0 * factor / replicas) * variable
+                terms.append(2.0 * factor * tf.nn.l2_loss(variable))
+            result.append(gradient)
+        return result, tf.add_n(terms)
+
+    def _record(self, losses: dict[str, tf.Tensor]) -> None:
+        """Adds the step's losses to one vector: a variable per loss would cost more than the sum."""
+        if self._sums is None:
+            self._tags = list(losses)
+            with tf.init_scope():
+                self._sums = tf.Variable(
+                    tf.zeros([len(losses)]),
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.SUM,
+                )
+        self._sums.assign_add(tf.stack(list(losses.values())))
+
+
+def _regularizers(network: tf_keras.Model) -> list[tuple[tf.Variable, float]]:
+    """Trainable kernels with an L2 regulariser, and its factor (loss = factor * sum(w^2)).
+
+    Raises:
+      ValueError: a layer carries a regulariser of another kind.
+    """
+    found = []
+    for layer in network.layers:
+        for attribute, name in (("kernel_regularizer", "kernel"), ("depthwise_regularizer", "depthwise_kernel")):
+            regularizer = getattr(layer, attribute, None)
+            kernel = getattr(layer, name, None)
+            if regularizer is None or kernel is None or not layer.trainable:
+                continue
+            if not isinstance(regularizer, tf_keras.regularizers.L2):
+                raise ValueError(f"{layer.name}: only L2 regularisation is supported, got {type(regularizer).__name__}")
+            found.append((kernel, float(regularizer.l2)))
+    if len(found) != len(network.losses):
+        raise ValueError(f"the network has {len(network.losses)} regularisation losses, only {len(found)} are L2 on kernels")
+    return found
