@@ -58,8 +58,8 @@ class FasterRcnnBoxCoder:
         center = codes[..., :2] * anchor_centers[..., 2:] + anchor_centers[..., :2]
         return tf.concat([center - size / 2.0, center + size / 2.0], axis=-1)
 
-    def _scales(self) -> list[float]:
-        return [self.y_scale, self.x_scale, self.height_scale, self.width_scale]
+    def _scales(self) -> tf.Tensor:
+        return tf.constant([self.y_scale, self.x_scale, self.height_scale, self.width_scale])
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class SquareBoxCoder:
         center = codes[..., :2] * anchor_length + anchor_centers[..., :2]
         return tf.concat([center - length / 2.0, center + length / 2.0], axis=-1)
 
-    def _scales(self) -> list[float]:
-        return [self.y_scale, self.x_scale, self.length_scale]
+    def _scales(self) -> tf.Tensor:
+        return tf.constant([self.y_scale, self.x_scale, self.length_scale])
 
 
 def _square_side(centers: tf.Tensor) -> tf.Tensor:
