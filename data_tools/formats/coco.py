@@ -1,0 +1,188 @@
+"""COCO: one instances JSON, boxes `[x, y, width, height]` in pixels from 0 (Lin et al. 2014; cocodataset.org/#format-data)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard
+
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, Source
+from data_tools.image_file import find_inside
+from object_detection_ext.data import schema
+from object_detection_ext.errors import InputError
+
+# The API's converter leaves the label to the reader's label map; writing it lets readers check text against label.
+_OBJECT_FEATURES = (schema.OBJECT_CLASS_LABEL, schema.OBJECT_IS_CROWD, schema.OBJECT_AREA)
+_NOT_READ = ("segmentation", "keypoints", "coco_url", "flickr_url", "date_captured", "license")  # dropped while parsing: most of the memory
+
+
+class CocoEntry(NamedTuple):
+    """One item of `images`, and the items of `annotations` that point to it, each with its index in the file."""
+
+    image: Mapping[str, Any]
+    annotations: list[tuple[int, Mapping[str, Any]]]
+
+
+def read_coco(images: Path, annotations: Path, split_file: Path | None = None) -> Source:
+    """Reads an instances file; category ids become label ids (gaps are legal), images without annotations stay as negatives.
+
+    Args:
+        images: folder that `file_name` is relative to.
+        annotations: the instances JSON. `iscrowd` counts as 0 where absent, `area` as the box's.
+        split_file: takes only the images listed, one a line by file name, by its stem, or by id.
+    """
+    content = _load_json(annotations)
+    categories = _read_categories(_items(content, "categories", annotations), annotations)
+    entries = _group(_items(content, "images", annotations), _items(content, "annotations", annotations), categories, annotations)
+    if not entries:
+        raise InputError(f"{annotations}: `images` is empty")
+    if split_file is not None:
+        entries = _select(entries, split_file, annotations)
+    used = {annotation["category_id"] for entry in entries for _, annotation in entry.annotations}
+    # Exports of some labelling services carry an unused category 0, which a label map cannot.
+    class_ids = {name: id_ for id_, name in categories.items() if id_ != 0 or id_ in used}
+    return Source(entries, CocoReader(images.resolve(), annotations, categories), _OBJECT_FEATURES, class_ids)
+
+
+@dataclass(frozen=True)
+class CocoReader:
+    """Turns one entry into an AnnotatedImage."""
+
+    images: Path  # resolved
+    annotations: Path
+    categories: Mapping[int, str]
+
+    def __call__(self, entry: CocoEntry) -> AnnotatedImage:
+        image = entry.image
+        filename, where = image["file_name"], f"{self.annotations}: image id {image['id']}"
+        try:
+            path = find_inside(self.images, filename)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if path is None:
+            raise InputError(f"{where}: no image {filename!r} in {self.images}")
+        objects = tuple(self._read_object(index, annotation, filename) for index, annotation in entry.annotations)
+        return AnnotatedImage(path, filename, str(image["id"]), _read_size(image, where), objects, where)
+
+    def _read_object(self, index: int, annotation: Mapping[str, Any], filename: str) -> AnnotatedObject:
+        name = self.categories[annotation["category_id"]]
+        where = f"{self.annotations}: annotations[{index}] ({name} in {filename})"
+        box = annotation.get("bbox")
+        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+            raise InputError(f"{where}: bbox must be four numbers [x, y, width, height], got {box!r}")
+        x, y, width, height = box
+        is_crowd, area = annotation.get("iscrowd", 0), annotation.get("area", width * height)
+        if is_crowd not in (0, 1):
+            raise InputError(f"{where}: iscrowd must be 0 or 1, got {is_crowd!r}")
+        if not _is_number(area):
+            raise InputError(f"{where}: area must be a number, got {area!r}")
+        return AnnotatedObject(name, PixelBox(y, x, y + height, x + width), where, is_crowd=bool(is_crowd), area=area)
+
+
+def _load_json(path: Path) -> Mapping[str, Any]:
+    def drop_unread(item: dict[str, Any]) -> dict[str, Any]:
+        for key in _NOT_READ:
+            item.pop(key, None)
+        return item
+
+    def refuse(constant: str) -> float:
+        raise InputError(f"{path}: {constant} is not a number that JSON allows")
+
+    try:
+        content = json.loads(path.read_bytes(), object_hook=drop_unread, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be an object with images, annotations and categories, got a JSON {type(content).__name__}")
+    return content
+
+
+def _items(content: Mapping[str, Any], key: str, path: Path) -> Sequence[Mapping[str, Any]]:
+    items = content.get(key)
+    if not isinstance(items, list):
+        found = f"got {type(items).__name__}" if key in content else f"the file has {', '.join(content) or 'nothing'}"
+        raise InputError(f"{path}: `{key}` must be a list as in a COCO instances file; {found}")
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise InputError(f"{path}: {key}[{index}] must be an object, got {item!r}")
+    return items
+
+
+def _read_categories(items: Sequence[Mapping[str, Any]], path: Path) -> dict[int, str]:
+    categories: dict[int, str] = {}
+    ids: dict[str, int] = {}
+    for index, item in enumerate(items):
+        id_, name = item.get("id"), item.get("name")
+        if not _is_int(id_) or not isinstance(name, str) or not name:
+            raise InputError(f"{path}: categories[{index}] must have an integer id and a name, got id {id_!r}, name {name!r}")
+        if id_ in categories:
+            raise InputError(f"{path}: categories[{index}]: id {id_} is taken by {categories[id_]!r}")
+        if name in ids:
+            raise InputError(f"{path}: categories[{index}]: the name {name!r} is taken by id {ids[name]}")
+        categories[id_] = name
+        ids[name] = id_
+    return categories
+
+
+def _group(
+    images: Sequence[Mapping[str, Any]], annotations: Sequence[Mapping[str, Any]], categories: Mapping[int, str], path: Path
+) -> list[CocoEntry]:
+    entries: dict[int | str, CocoEntry] = {}
+    for index, image in enumerate(images):
+        id_, filename = image.get("id"), image.get("file_name")
+        if not (_is_int(id_) or isinstance(id_, str)) or not isinstance(filename, str):
+            raise InputError(f"{path}: images[{index}] must have an id and a file_name, got id {id_!r}, file_name {filename!r}")
+        if id_ in entries:
+            raise InputError(f"{path}: images[{index}]: id {id_!r} is taken by {entries[id_].image['file_name']!r}")
+        entries[id_] = CocoEntry(image, [])
+    for index, annotation in enumerate(annotations):
+        image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
+        if not (_is_int(image_id) or isinstance(image_id, str)) or image_id not in entries:
+            raise InputError(f"{path}: annotations[{index}]: image_id {image_id!r} is not among `images`")
+        if not _is_int(category_id) or category_id not in categories:
+            raise InputError(f"{path}: annotations[{index}]: category_id {category_id!r} is not among `categories`")
+        entries[image_id].annotations.append((index, annotation))
+    return list(entries.values())
+
+
+def _select(entries: Sequence[CocoEntry], split_file: Path, path: Path) -> list[CocoEntry]:
+    by_name = {name: entry for entry in entries for name in _names(entry)}
+    selected: dict[str, CocoEntry] = {}
+    for number, line in enumerate(split_file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        entry = by_name.get(line.strip())
+        if entry is None:
+            raise InputError(f"{split_file}:{number}: {line.strip()!r} is no file name, stem or id of an image in {path}")
+        if str(entry.image["id"]) in selected:
+            raise InputError(f"{split_file}:{number}: {line.strip()!r} is listed twice")
+        selected[str(entry.image["id"])] = entry
+    if not selected:
+        raise InputError(f"{split_file} lists no image")
+    return list(selected.values())
+
+
+def _names(entry: CocoEntry) -> tuple[str, str, str]:
+    filename = entry.image["file_name"]
+    return str(entry.image["id"]), str(Path(filename).with_suffix("")), filename
+
+
+def _read_size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    height, width = image.get("height"), image.get("width")
+    if height is None or width is None:
+        return None
+    if not _is_int(height) or not _is_int(width) or height < 1 or width < 1:
+        raise InputError(f"{where}: height and width must be positive integers, got {height!r} and {width!r}")
+    return height, width
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,142 @@
+"""Pascal VOC: one XML file an image, box edges in pixels (Everingham et al., VOC2012 Development Kit, section 5).
+
+Edges are divided by width and height as they stand, as the TF Object Detection API does, although VOC counts pixels from 1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxml import etree
+
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, Source
+from data_tools.image_file import IMAGE_SUFFIXES, find_inside
+from object_detection_ext.data import schema
+from object_detection_ext.errors import InputError
+
+_OBJECT_FEATURES = (schema.OBJECT_CLASS_LABEL, schema.OBJECT_DIFFICULT, schema.OBJECT_TRUNCATED, schema.OBJECT_VIEW)
+# Second column of the class files in ImageSets/Main: the image shows the class (1), does not (-1), or shows it only as difficult (0).
+_CLASS_FLAG = re.compile(r"\s+-?[01]$")
+
+
+def read_voc(images: Path, annotations: Path, split_file: Path | None = None) -> Source:
+    """Lists a VOC data set.
+
+    Args:
+        images: folder of image files.
+        annotations: folder of XML files.
+        split_file: image ids, one a line, optionally followed by VOC's class flag; without it every XML file counts, by name.
+    """
+    if not annotations.is_dir():
+        raise InputError(f"{annotations} is not a folder; the voc format needs a folder of XML files")
+    if split_file is not None:
+        paths = _split_paths(annotations, split_file)
+    else:
+        paths = sorted(annotations.glob("*.xml"))
+        if not paths:
+            raise InputError(f"no *.xml file in {annotations}")
+    return Source(paths, VocReader(images.resolve()), _OBJECT_FEATURES)
+
+
+@dataclass(frozen=True)
+class VocReader:
+    """Reads one XML file; the image is the one that `filename` names, else the one with the XML file's stem."""
+
+    images: Path  # resolved
+
+    def __call__(self, path: Path) -> AnnotatedImage:
+        root = _parse(path)
+        image_path, filename = self._find_image(root, path)
+        objects = tuple(_read_object(element, path, index) for index, element in enumerate(root.iterchildren("object")))
+        return AnnotatedImage(image_path, filename, filename, _read_size(root, path), objects, str(path))
+
+    def _find_image(self, root: etree._Element, path: Path) -> tuple[Path, str]:
+        named = (root.findtext("filename") or "").strip()
+        names = [named] if named else []
+        names += [path.stem + suffix for suffix in IMAGE_SUFFIXES]
+        for name in names:
+            try:
+                found = find_inside(self.images, name)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+            if found is not None:
+                return found, name
+        raise InputError(f"{path}: no image {named!r} in {self.images}, nor one named {path.stem!r} with suffix .jpg, .jpeg or .png")
+
+
+def _split_paths(annotations: Path, split_file: Path) -> list[Path]:
+    first_lines: dict[Path, int] = {}
+    root = annotations.resolve()
+    for number, line in enumerate(split_file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = find_inside(root, f"{line.strip()}.xml") or find_inside(root, f"{_CLASS_FLAG.sub('', line.strip())}.xml")
+        except InputError as error:
+            raise InputError(f"{split_file}:{number}: {error}") from None
+        if found is None:
+            raise InputError(f"{split_file}:{number}: no {_CLASS_FLAG.sub('', line.strip())}.xml in {annotations}")
+        if found in first_lines:
+            raise InputError(f"{split_file}:{number}: {found.stem!r} is listed twice, first in line {first_lines[found]}")
+        first_lines[found] = number
+    if not first_lines:
+        raise InputError(f"{split_file} lists no image")
+    return [annotations / path.relative_to(root) for path in first_lines]
+
+
+def _parse(path: Path) -> etree._Element:
+    # Annotation files are downloaded: no entities, DTD or network, and libxml2's size limits stay on.
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False)
+    try:
+        root = etree.fromstring(path.read_bytes(), parser)
+    except etree.XMLSyntaxError as error:
+        raise InputError(f"{path}:{error.lineno}: not well-formed XML: {error.msg}") from None
+    if root.getroottree().docinfo.doctype:
+        raise InputError(f"{path}: a document type (DTD) is not allowed in an annotation file")
+    if root.tag != "annotation":
+        raise InputError(f"{path}:{root.sourceline}: the root element must be <annotation>, got <{root.tag}>")
+    return root
+
+
+def _read_size(root: etree._Element, path: Path) -> tuple[int, int] | None:
+    size = root.find("size")
+    if size is None or size.find("height") is None or size.find("width") is None:
+        return None
+    height, width = (int(_number(size, name, f"{path}:{size.sourceline}: <size>")) for name in ("height", "width"))
+    return (height, width) if height > 0 and width > 0 else None  # some tools write 0 for "not known"
+
+
+def _read_object(element: etree._Element, path: Path, index: int) -> AnnotatedObject:
+    where = f"{path}:{element.sourceline}: object {index + 1}"
+    name = (element.findtext("name") or "").strip()
+    if not name:
+        raise InputError(f"{where} has no <name>")
+    where = f"{where} ({name})"
+    box = element.find("bndbox")
+    if box is None:
+        raise InputError(f"{where} has no <bndbox>")
+    return AnnotatedObject(
+        name,
+        PixelBox(_number(box, "ymin", where), _number(box, "xmin", where), _number(box, "ymax", where), _number(box, "xmax", where)),
+        where,
+        is_difficult=_flag(element, "difficult", where),
+        is_truncated=_flag(element, "truncated", where),
+        view=(element.findtext("pose") or "Unspecified").strip(),
+    )
+
+
+def _number(parent: etree._Element, name: str, where: str) -> float:
+    text = parent.findtext(name)
+    try:
+        return float(text or "")
+    except ValueError:
+        raise InputError(f"{where}: <{name}> must be a number, got {text!r}") from None
+
+
+def _flag(element: etree._Element, name: str, where: str) -> bool:
+    text = element.findtext(name, "0").strip()
+    if text not in ("0", "1"):
+        raise InputError(f"{where}: <{name}> must be 0 or 1, got {text!r}")
+    return text == "1"

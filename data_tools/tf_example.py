@@ -1,0 +1,67 @@
+"""The wire format of tf.Example and of a record, written by hand so that no tool here has to import TensorFlow.
+
+A tf.Example (tensorflow/core/example/example.proto) is `features: {feature: map<string, Feature>}`; a Feature is one of three lists.
+Field numbers: Example.features 1, Features.feature 1, map entry key 1 and value 2, Feature.bytes_list 1, .float_list 2, .int64_list 3,
+every list's value 1 (numbers packed). Every field is length-delimited (wire type 2), so a field's tag is `number << 3 | 2`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+import google_crc32c
+
+_FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"
+_CRC_MASK_DELTA = 0xA282EAD8  # tensorflow/tsl lib/hash/crc32c.h: a CRC stored next to its data is rotated and shifted
+
+
+def bytes_feature(values: Sequence[bytes]) -> bytes:
+    """A serialized Feature holding a list of byte strings."""
+    return _field(_FIELD_1, b"".join([_field(_FIELD_1, value) for value in values]))
+
+
+def float_feature(values: Sequence[float]) -> bytes:
+    """A serialized Feature holding a list of float32 numbers."""
+    return _field(_FIELD_2, _field(_FIELD_1, struct.pack(f"<{len(values)}f", *values)) if values else b"")
+
+
+def int64_feature(values: Sequence[int]) -> bytes:
+    """A serialized Feature holding a list of int64 numbers."""
+    return _field(_FIELD_3, _field(_FIELD_1, b"".join([_varint(value) for value in values])) if values else b"")
+
+
+def encode_example(features: Mapping[str, bytes]) -> bytes:
+    """A serialized tf.Example of serialized features; keys are sorted, so equal features give equal bytes."""
+    entries = [_field(_FIELD_1, _field(_FIELD_1, key.encode()) + _field(_FIELD_2, features[key])) for key in sorted(features)]
+    return _field(_FIELD_1, b"".join(entries))
+
+
+def frame_record(payload: bytes) -> bytes:
+    """One record of a TFRecord file: length, its CRC, payload, its CRC (tensorflow/core/lib/io/record_writer.h)."""
+    length = struct.pack("<Q", len(payload))
+    return b"".join((length, _masked_crc(length), payload, _masked_crc(payload)))
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + _CRC_MASK_DELTA) & 0xFFFFFFFF)
+
+
+def _field(tag: bytes, value: bytes) -> bytes:
+    return b"".join((tag, _varint(len(value)), value))
+
+
+def _varint(value: int) -> bytes:
+    if 0 <= value < 0x80:
+        return _ONE_BYTE[value]
+    value &= 0xFFFFFFFFFFFFFFFF  # negative numbers in two's complement, ten bytes
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+_ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
