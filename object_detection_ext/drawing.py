@@ -1,10 +1,9 @@
-"""Boxes, labels and scores on pictures, with Pillow. Images are `[H, W, 3]` uint8 RGB arrays; boxes are normalised."""
+"""Boxes, labels and scores on pictures, with Pillow. Images are `[H, W, 3]` uint8 RGB arrays; boxes are pixels of the image drawn on."""
 
 from __future__ import annotations
 
 import colorsys
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,17 +13,8 @@ Color = tuple[int, int, int]
 _GOLDEN_RATIO = (5**0.5 - 1) / 2  # steps of this size around the colour circle keep any number of hues apart
 
 
-class BoxLabel(NamedTuple):
-    """One box to draw."""
-
-    box: np.ndarray | Sequence[float]  # [4] `[y_min, x_min, y_max, x_max]`, normalised to the image
-    label: str
-    score: float | None = None  # shown in percent; None for ground truth
-    class_id: int | None = None  # chooses the colour; without it the label does
-
-
 class _Mark(NamedTuple):
-    box: tuple[float, float, float, float]  # left, top, right, bottom in pixels: Pillow's order
+    box: tuple[float, float, float, float]  # left, top, right, bottom: Pillow's order
     caption: str
     color: Color
 
@@ -37,12 +27,24 @@ def class_color(class_id: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def draw_boxes(image: np.ndarray, boxes: Sequence[BoxLabel], *, min_score: float = 0.0, max_boxes: int | None = None) -> np.ndarray:
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    class_ids: Sequence[int] | np.ndarray,
+    names: Mapping[int, str],
+    scores: Sequence[float] | np.ndarray | None = None,
+    min_score: float = 0.0,
+    max_boxes: int | None = None,
+) -> np.ndarray:
     """A copy of the image with its boxes; text and lines grow with the image, and the text stays inside it.
 
     Args:
         image: `[H, W, 3]` uint8.
-        boxes: in any order. Boxes outside of the image, empty ones and NaN are not drawn.
+        boxes: `[N, 4]` `[y_min, x_min, y_max, x_max]`, pixels. Boxes outside of the image, empty ones and NaN are not drawn.
+        class_ids: `[N]` label ids.
+        names: label id to name; an id without a name is shown as a number.
+        scores: `[N]`, shown in percent; None for ground truth.
         min_score: boxes with a lower score are not drawn.
         max_boxes: only so many of the best boxes (the first ones, where there are no scores).
 
@@ -50,25 +52,31 @@ def draw_boxes(image: np.ndarray, boxes: Sequence[BoxLabel], *, min_score: float
         `[H, W, 3]` uint8.
 
     Raises:
-        ValueError: if the image is not `[H, W, 3]` uint8.
+        ValueError: if the image is not `[H, W, 3]` uint8, or boxes, classes and scores differ in number.
     """
     _check_image(image)
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    values = np.ones(len(boxes)) if scores is None else np.asarray(scores, np.float64)
+    if not len(boxes) == len(class_ids) == len(values):
+        raise ValueError(f"boxes, class_ids and scores must be of one length, got {len(boxes)}, {len(class_ids)} and {len(values)}")
     picture = Image.fromarray(image)
-    best_first = sorted((box for box in boxes if _score(box) >= min_score), key=_score, reverse=True)[:max_boxes]
-    marks = [mark for box in reversed(best_first) if (mark := _mark(box, picture.size)) is not None]  # the best on top
+    order = [int(i) for i in np.argsort(-values, kind="stable") if values[i] >= min_score][:max_boxes]
+    marks = []
+    for i in reversed(order):  # the best on top
+        class_id = int(class_ids[i])
+        name = names.get(class_id, str(class_id))
+        box = _clipped(boxes[i], picture.size)
+        if box is not None:
+            marks.append(_Mark(box, name if scores is None else f"{name} {values[i]:.0%}", class_color(class_id)))
     _draw(picture, marks)
     return np.array(picture)
 
 
-def draw_side_by_side(
-    image: np.ndarray, left: Sequence[BoxLabel], right: Sequence[BoxLabel], *, min_score: float = 0.0, max_boxes: int | None = None
-) -> np.ndarray:
-    """The image twice: detections left, ground truth right in TensorBoard. `min_score` and `max_boxes` limit the left.
-
-    Returns:
-        `[H, 2 W, 3]` uint8.
-    """
-    return np.concatenate([draw_boxes(image, left, min_score=min_score, max_boxes=max_boxes), draw_boxes(image, right)], axis=1)
+def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two pictures of one size in one: detections left, ground truth right in TensorBoard. Returns `[H, 2 W, 3]` uint8."""
+    _check_image(left)
+    _check_image(right)
+    return np.concatenate([left, right], axis=1)
 
 
 def picture_grid(images: Sequence[np.ndarray], columns: int, *, cell_size: int = 320, gap: int = 6) -> np.ndarray:
@@ -108,22 +116,17 @@ def _check_image(image: np.ndarray) -> None:
         raise ValueError(f"image must be [height, width, 3] uint8, got {list(image.shape)} {image.dtype}")
 
 
-def _score(box: BoxLabel) -> float:
-    return 1.0 if box.score is None else float(box.score)
-
-
-def _mark(box: BoxLabel, size: tuple[int, int]) -> _Mark | None:
-    """The part of the box inside the image, as coordinates of pixels that exist; None where nothing is left."""
-    width, height = size
-    corners = np.asarray(box.box, np.float64) * [height, width, height, width]
-    if not np.isfinite(corners).all():
+def _clipped(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """The part of the box inside the image, in Pillow's order and as coordinates of pixels that exist; None where nothing is left."""
+    if not np.isfinite(box).all():
         return None
-    top, left, bottom, right = np.clip(corners, 0, [height, width, height, width]).tolist()
+    width, height = size
+    top, left, bottom, right = (float(value) for value in box)
+    top, bottom = max(top, 0.0), min(bottom, float(height))
+    left, right = max(left, 0.0), min(right, float(width))
     if right <= left or bottom <= top:
         return None
-    caption = box.label if box.score is None else f"{box.label} {box.score:.0%}"
-    color = class_color(zlib.crc32(box.label.encode()) if box.class_id is None else box.class_id)
-    return _Mark((min(left, width - 1), min(top, height - 1), max(left, right - 1), max(top, bottom - 1)), caption, color)
+    return min(left, width - 1), min(top, height - 1), max(left, right - 1), max(top, bottom - 1)
 
 
 def _draw(picture: Image.Image, marks: Sequence[_Mark]) -> None:

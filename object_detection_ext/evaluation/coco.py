@@ -37,16 +37,6 @@ METRIC_NAMES = (  # in the order of COCOeval.stats
 )
 CATEGORY_PREFIX = "DetectionBoxes_PerformanceByCategory/mAP/"
 
-_ROWS = (  # title, then the metric of each column: all, small, medium, large
-    ("AP  IoU .50:.95", (0, 3, 4, 5)),
-    ("AP  IoU .50", (1,)),
-    ("AP  IoU .75", (2,)),
-    ("AR    1 detection", (6,)),
-    ("AR   10 detections", (7,)),
-    ("AR  100 detections", (8, 9, 10, 11)),
-)
-_TITLE_WIDTH, _NUMBER_WIDTH = 20, 8
-
 
 class ImageGroundTruth(NamedTuple):
     """What was annotated in one image."""
@@ -219,19 +209,6 @@ class CocoEvaluator:
         return metrics
 
 
-def summary_table(metrics: Mapping[str, float]) -> str:
-    """A table of the twelve COCO numbers and, where given, AP per class; `-` where there is nothing to measure."""
-    lines = [" " * _TITLE_WIDTH + "".join(f"{column:>{_NUMBER_WIDTH}}" for column in ("all", "small", "medium", "large"))]
-    for title, indices in _ROWS:
-        lines.append(f"{title:<{_TITLE_WIDTH}}" + "".join(_number(metrics[METRIC_NAMES[index]]) for index in indices))
-    categories = {key.removeprefix(CATEGORY_PREFIX): value for key, value in metrics.items() if key.startswith(CATEGORY_PREFIX)}
-    if categories:
-        width = max(_TITLE_WIDTH, *(len(name) + 4 for name in categories))
-        lines += ["", "AP  IoU .50:.95 per class"]
-        lines += [f"    {name:<{width - 4}}{_number(value)}" for name, value in categories.items()]
-    return "\n".join(lines)
-
-
 def network_to_pixels(
     boxes: np.ndarray,
     *,
@@ -256,10 +233,6 @@ def network_to_pixels(
     window = np.asarray(true_shape, np.float32)[:2] / np.asarray(padded_shape, np.float32)[:2]
     to_content = np.tile(np.float32(1.0) / window, 2)
     return boxes.astype(np.float32) * to_content * np.tile(np.asarray(image_shape, np.float32)[:2], 2)
-
-
-def _number(value: float) -> str:
-    return f"{'-' if value == -1 else f'{value:.3f}':>{_NUMBER_WIDTH}}"
 
 
 def _coco_boxes(boxes: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from object_detection_ext.drawing import BoxLabel, class_color, draw_boxes, draw_side_by_side, picture_grid
+from object_detection_ext.drawing import class_color, draw_boxes, picture_grid, side_by_side
 
-LONG = "a very long class name that does not fit into any picture of a phone"
+NAMES = {1: "cat", 2: "a very long class name that does not fit into any picture of a phone"}
 
 
 def blank(height: int = 200, width: int = 300) -> np.ndarray:
@@ -21,14 +21,9 @@ def changed(picture: np.ndarray) -> np.ndarray:
     return (picture != 128).any(axis=-1)
 
 
-def mark(*pixels: float, label: str = "cat", score: float | None = None, class_id: int | None = 1) -> BoxLabel:
-    """A box in pixels of `blank()`."""
-    return BoxLabel(np.array(pixels) / [200, 300, 200, 300], label, score, class_id)
-
-
 def test_outline_lies_on_the_box_and_the_input_stays() -> None:
     image = blank()
-    picture = draw_boxes(image, [mark(50, 60, 150, 260)])
+    picture = draw_boxes(image, np.array([[50, 60, 150, 260]]), class_ids=[1], names=NAMES)
     assert (image == 128).all()
     assert picture.shape == image.shape
     assert picture.dtype == np.uint8
@@ -39,7 +34,7 @@ def test_outline_lies_on_the_box_and_the_input_stays() -> None:
 
 
 def test_without_boxes_nothing_changes() -> None:
-    assert not changed(draw_boxes(blank(), [])).any()
+    assert not changed(draw_boxes(blank(), np.zeros((0, 4)), class_ids=[], names=NAMES, scores=[])).any()
 
 
 @pytest.mark.parametrize(
@@ -48,27 +43,24 @@ def test_without_boxes_nothing_changes() -> None:
     ids=["empty", "inverted", "left of the image", "below the image", "nan", "infinite"],
 )
 def test_boxes_that_cannot_be_seen_are_left_out(box: tuple[float, ...]) -> None:
-    assert not changed(draw_boxes(blank(), [mark(*box)])).any()
-
-
-def test_a_nan_score_is_left_out() -> None:
-    assert not changed(draw_boxes(blank(), [mark(50, 60, 150, 260, score=float("nan"))])).any()
+    assert not changed(draw_boxes(blank(), np.array([box]), class_ids=[1], names=NAMES)).any()
 
 
 def test_a_box_beyond_the_image_is_cut_at_its_edge() -> None:
-    picture = draw_boxes(blank(), [mark(50, 60, 900, 900)])
+    picture = draw_boxes(blank(), np.array([[50, 60, 900, 900]]), class_ids=[1], names=NAMES)
     assert tuple(picture[199, 100]) == tuple(picture[100, 299]) == class_color(1)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 200), (96, 64), (200, 300), (1500, 3000)])
-@pytest.mark.parametrize("label", ["cat", LONG, ""], ids=["short name", "long name", "no name"])
-def test_text_fits_any_size(height: int, width: int, label: str) -> None:
-    boxes = [BoxLabel(box, label, 0.9) for box in ([0, 0, 1, 1], [0.7, 0.8, 1, 1], [0, 0, 0.001, 0.001])]
-    assert changed(draw_boxes(blank(height, width), boxes)).any()
+@pytest.mark.parametrize("class_id", [1, 2, 7], ids=["short name", "long name", "no name"])
+def test_text_fits_any_size(height: int, width: int, class_id: int) -> None:
+    corners = np.array([[0, 0, height, width], [0.7 * height, 0.8 * width, height, width], [0, 0, 0.1, 0.1]])
+    picture = draw_boxes(blank(height, width), corners, class_ids=[class_id] * 3, names=NAMES, scores=[0.9, 0.8, 1.0])
+    assert changed(picture).any()
 
 
 def test_a_long_name_is_shortened_not_cut() -> None:
-    picture = draw_boxes(blank(100, 120), [BoxLabel([0.4, 0.33, 0.9, 0.92], LONG, class_id=2)])
+    picture = draw_boxes(blank(100, 120), np.array([[40, 40, 90, 110]]), class_ids=[2], names=NAMES)
     plate = (picture == class_color(2)).all(axis=-1)[:40]
     ink = changed(picture)[:40] & ~plate
     assert ink.any()
@@ -79,21 +71,14 @@ def test_a_long_name_is_shortened_not_cut() -> None:
 
 
 def test_scores_choose_and_the_best_is_on_top() -> None:
-    box = (50, 60, 150, 260)
+    box = [50, 60, 150, 260]
     picture = draw_boxes(
-        blank(), [mark(*box, score=0.9), mark(*box, score=0.6, class_id=2), mark(160, 10, 190, 50, score=0.3)], min_score=0.5
+        blank(), np.array([box, box, [160, 10, 190, 50]]), class_ids=[1, 2, 1], names={}, scores=[0.9, 0.6, 0.3], min_score=0.5
     )
     assert tuple(picture[149, 100]) == class_color(1)
     assert not changed(picture)[155:].any()
-    picture = draw_boxes(blank(), [mark(*box, score=0.6), mark(*box, score=0.9, class_id=2)], max_boxes=1)
+    picture = draw_boxes(blank(), np.array([box, box]), class_ids=[1, 2], names={}, scores=[0.6, 0.9], max_boxes=1)
     assert tuple(picture[149, 100]) == class_color(2)
-
-
-def test_without_class_id_the_label_chooses_the_colour() -> None:
-    cat, same, dog = (
-        draw_boxes(blank(), [mark(50, 60, 150, 260, label=label, class_id=None)])[149, 100] for label in ("cat", "cat", "dog")
-    )
-    assert tuple(cat) == tuple(same) != tuple(dog)
 
 
 def test_colours_of_neighbours_differ() -> None:
@@ -103,25 +88,24 @@ def test_colours_of_neighbours_differ() -> None:
 
 
 def test_side_by_side_is_twice_as_wide() -> None:
-    boxes = [mark(50, 60, 150, 260, score=0.9), mark(160, 10, 190, 50, score=0.2)]
-    both = draw_side_by_side(blank(), boxes, [mark(50, 60, 150, 260), mark(160, 10, 190, 50)], min_score=0.5)
+    left, right = blank(), blank() + np.uint8(1)
+    both = side_by_side(left, right)
     assert both.shape == (200, 600, 3)
-    assert not changed(both)[155:, :300].any()
-    assert changed(both)[155:, 300:].any()
+    np.testing.assert_array_equal(both[:, 300:], right)
 
 
 @pytest.mark.parametrize(
-    ("image", "message"),
+    ("image", "boxes", "class_ids", "message"),
     [
-        (np.zeros((4, 4), np.uint8), r"must be \[height, width, 3\] uint8, got \[4, 4\] uint8"),
-        (np.zeros((4, 4, 3), np.float32), "float32"),
-        (np.zeros((0, 4, 3), np.uint8), r"got \[0, 4, 3\]"),
+        (np.zeros((4, 4), np.uint8), np.zeros((0, 4)), [], r"must be \[height, width, 3\] uint8, got \[4, 4\] uint8"),
+        (np.zeros((4, 4, 3), np.float32), np.zeros((0, 4)), [], "float32"),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((2, 4)), [1], "of one length, got 2, 1 and 2"),
     ],
-    ids=["grey", "float", "empty"],
+    ids=["grey", "float", "lengths"],
 )
-def test_wrong_image(image: np.ndarray, message: str) -> None:
+def test_wrong_input(image: np.ndarray, boxes: np.ndarray, class_ids: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        draw_boxes(image, [])
+        draw_boxes(image, boxes, class_ids=class_ids, names=NAMES)
 
 
 def test_grid_places_pictures_of_all_sizes() -> None:

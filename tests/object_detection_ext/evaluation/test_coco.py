@@ -22,7 +22,6 @@ from object_detection_ext.evaluation.coco import (
     ImageDetections,
     ImageGroundTruth,
     network_to_pixels,
-    summary_table,
 )
 from object_detection_ext.types import Batch, Detections, GroundTruth
 
@@ -269,17 +268,3 @@ def test_compute_twice_and_after_more_images() -> None:
 def test_needs_categories() -> None:
     with pytest.raises(ValueError, match="at least one label id"):
         CocoEvaluator({})
-
-
-def test_table_holds_every_number_once() -> None:
-    metrics = {name: (n + 1) / 100 for n, name in enumerate(METRIC_NAMES)} | {CATEGORY_PREFIX + "cat": 0.5, CATEGORY_PREFIX + "dog": -1.0}
-    lines = summary_table(metrics).splitlines()
-    assert lines[1].split()[-4:] == ["0.010", "0.040", "0.050", "0.060"]
-    assert lines[2].split()[-1] == "0.020"
-    assert lines[6].split()[-4:] == ["0.090", "0.100", "0.110", "0.120"]
-    assert lines[-2].split() == ["cat", "0.500"]
-    assert lines[-1].split() == ["dog", "-"]
-
-
-def test_table_without_classes() -> None:
-    assert "class" not in summary_table(dict.fromkeys(METRIC_NAMES, -1.0))

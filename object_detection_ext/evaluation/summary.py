@@ -1,4 +1,4 @@
-"""Why a COCO mAP is (almost) zero."""
+"""COCO metrics for people: a table, and hints when the mAP is zero."""
 
 from __future__ import annotations
 
@@ -9,7 +9,30 @@ from typing import Any
 import numpy as np
 from pycocotools import mask
 
-from object_detection_ext.evaluation.coco import CocoEvaluator
+from object_detection_ext.evaluation.coco import CATEGORY_PREFIX, METRIC_NAMES, CocoEvaluator
+
+_ROWS = (  # title, then the metric of each column: all, small, medium, large
+    ("AP  IoU .50:.95", (0, 3, 4, 5)),
+    ("AP  IoU .50", (1,)),
+    ("AP  IoU .75", (2,)),
+    ("AR    1 detection", (6,)),
+    ("AR   10 detections", (7,)),
+    ("AR  100 detections", (8, 9, 10, 11)),
+)
+_TITLE_WIDTH, _NUMBER_WIDTH = 20, 8
+
+
+def format_metrics(metrics: Mapping[str, float]) -> str:
+    """A table of the twelve COCO numbers and, where given, AP per class; `-` where there is nothing to measure."""
+    lines = [" " * _TITLE_WIDTH + "".join(f"{column:>{_NUMBER_WIDTH}}" for column in ("all", "small", "medium", "large"))]
+    for title, indices in _ROWS:
+        lines.append(f"{title:<{_TITLE_WIDTH}}" + "".join(_number(metrics[METRIC_NAMES[index]]) for index in indices))
+    categories = {key.removeprefix(CATEGORY_PREFIX): value for key, value in metrics.items() if key.startswith(CATEGORY_PREFIX)}
+    if categories:
+        width = max(_TITLE_WIDTH, *(len(name) + 4 for name in categories))
+        lines += ["", "AP  IoU .50:.95 per class"]
+        lines += [f"    {name:<{width - 4}}{_number(value)}" for name, value in categories.items()]
+    return "\n".join(lines)
 
 
 def explain_zero(evaluator: CocoEvaluator) -> list[str]:
@@ -37,6 +60,10 @@ def explain_zero(evaluator: CocoEvaluator) -> list[str]:
             f"boxes fit (best IoU {any_class:.2f}) but with the wrong classes (best IoU of the right class: {same_class:.2f}): label map?"
         )
     return hints
+
+
+def _number(value: float) -> str:
+    return f"{'-' if value == -1 else f'{value:.3f}':>{_NUMBER_WIDTH}}"
 
 
 def _names(evaluator: CocoEvaluator, annotations: Sequence[Mapping[str, Any]]) -> list[str]:

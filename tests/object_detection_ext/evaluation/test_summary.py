@@ -1,16 +1,30 @@
-"""The hints at a zero mAP."""
+"""The table of metrics and the hints at a zero mAP."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from object_detection_ext.evaluation.coco import CocoEvaluator, ImageDetections, ImageGroundTruth
-from object_detection_ext.evaluation.zero_map import explain_zero
+from object_detection_ext.evaluation.coco import CATEGORY_PREFIX, METRIC_NAMES, CocoEvaluator, ImageDetections, ImageGroundTruth
+from object_detection_ext.evaluation.summary import explain_zero, format_metrics
 
 BOX = np.array([[0, 0, 50, 50]], np.float32)
 FAR = np.array([[200, 200, 250, 250]], np.float32)
 NOTHING = np.zeros((0, 4), np.float32)
+
+
+def test_table_holds_every_number_once() -> None:
+    metrics = {name: (n + 1) / 100 for n, name in enumerate(METRIC_NAMES)} | {CATEGORY_PREFIX + "cat": 0.5, CATEGORY_PREFIX + "dog": -1.0}
+    lines = format_metrics(metrics).splitlines()
+    assert lines[1].split()[-4:] == ["0.010", "0.040", "0.050", "0.060"]
+    assert lines[2].split()[-1] == "0.020"
+    assert lines[6].split()[-4:] == ["0.090", "0.100", "0.110", "0.120"]
+    assert lines[-2].split() == ["cat", "0.500"]
+    assert lines[-1].split() == ["dog", "-"]
+
+
+def test_table_without_classes() -> None:
+    assert "class" not in format_metrics(dict.fromkeys(METRIC_NAMES, -1.0))
 
 
 @pytest.mark.parametrize(
