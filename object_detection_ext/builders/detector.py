@@ -1,0 +1,84 @@
+"""`Ssd` -> `SsdDetector`."""
+
+from __future__ import annotations
+
+from object_detection_ext.builders.anchor_generator import build_anchor_generator
+from object_detection_ext.builders.box_coder import build_box_coder
+from object_detection_ext.builders.box_predictor import build_box_predictor
+from object_detection_ext.builders.feature_extractor import build_feature_extractor
+from object_detection_ext.builders.image_resizer import build_image_resizer
+from object_detection_ext.builders.post_processing import build_post_processing
+from object_detection_ext.errors import InputError
+from object_detection_ext.models.detector import SsdDetector
+from object_detection_ext.models.network import NetworkShapeError, build_network
+from object_detection_ext.protos import box_predictor_pb2, ssd_pb2
+
+FIELD = "model.ssd"
+PREDICTOR_FIELD = f"{FIELD}.box_predictor.convolutional_box_predictor"
+
+
+def build_detector(ssd: ssd_pb2.Ssd) -> SsdDetector:
+    """The detector that `ssd` describes, with fresh weights drawn after `tf_keras.utils.set_random_seed`.
+
+    Raises:
+        InputError: names the field.
+    """
+    _check(ssd)
+    box_coder = build_box_coder(ssd.box_coder)
+    image_resizer = build_image_resizer(ssd.image_resizer)
+    feature_extractor = build_feature_extractor(ssd.feature_extractor, freeze_batchnorm=ssd.freeze_batchnorm)
+    box_predictor = build_box_predictor(ssd.box_predictor, freeze_batchnorm=ssd.freeze_batchnorm)
+    anchor_generator = build_anchor_generator(ssd.anchor_generator)
+    if box_predictor.box_code_size != box_coder.code_size:
+        raise InputError(
+            f"{PREDICTOR_FIELD}.box_code_size must be {box_coder.code_size}, as in box_coder, got {box_predictor.box_code_size}"
+        )
+    if image_resizer.output_shape is None:
+        raise InputError(
+            f"{FIELD}.image_resizer.{ssd.image_resizer.WhichOneof('image_resizer_oneof')} gives images of different sizes; "
+            "use fixed_shape_resizer, or keep_aspect_ratio_resizer with pad_to_max_dimension: true"
+        )
+    try:
+        network = build_network(
+            feature_extractor,
+            box_predictor,
+            image_shape=(*image_resizer.output_shape, image_resizer.num_channels),
+            num_anchors_per_location=anchor_generator.num_anchors_per_location,
+            num_class_slots=ssd.num_classes + ssd.add_background_class,
+        )
+    except NetworkShapeError as error:
+        raise InputError(f"{FIELD}.{error}") from error
+    return SsdDetector(
+        network=network.model,
+        anchors=anchor_generator(network.feature_map_shapes, image_shape=image_resizer.output_shape),
+        box_coder=box_coder,
+        image_resizer=image_resizer,
+        normalize=feature_extractor.normalize,
+        postprocessing=build_post_processing(ssd.post_processing),
+        num_classes=ssd.num_classes,
+        feature_map_shapes=network.feature_map_shapes,
+        has_background_logit=ssd.add_background_class,
+        box_encodings_clip_range=_clip_range(ssd.box_predictor.convolutional_box_predictor),
+    )
+
+
+def _check(ssd: ssd_pb2.Ssd) -> None:
+    if ssd.num_classes < 1:
+        raise InputError(f"{FIELD}.num_classes must be >= 1, got {ssd.num_classes}")
+    if ssd.explicit_background_class:
+        raise InputError(f"{FIELD}.explicit_background_class is not supported; use add_background_class")
+    if not ssd.add_background_class and not ssd.encode_background_as_zeros:
+        raise InputError(f"{FIELD}.encode_background_as_zeros must be true where add_background_class is false")
+    if ssd.HasField("mask_head_config"):
+        raise InputError(f"{FIELD}.mask_head_config is not supported: this project predicts no masks")
+    if ssd.return_raw_detections_during_predict:
+        raise InputError(f"{FIELD}.return_raw_detections_during_predict is not supported")
+
+
+def _clip_range(config: box_predictor_pb2.ConvolutionalBoxPredictor) -> tuple[float, float] | None:
+    if not config.HasField("box_encodings_clip_range"):
+        return None
+    limits = config.box_encodings_clip_range
+    if limits.min >= limits.max:
+        raise InputError(f"{PREDICTOR_FIELD}.box_encodings_clip_range.min must be < max ({limits.max:g}), got {limits.min:g}")
+    return limits.min, limits.max

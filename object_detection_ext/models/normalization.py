@@ -1,0 +1,31 @@
+"""From pixels to what a network was made for, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class PixelScaling:
+    """`pixels * scale + offset`, per channel or for all; `inverse(scaling(x)) == x` up to rounding.
+
+    Attributes:
+        scale: one number, or one per channel.
+        offset: one number, or one per channel.
+    """
+
+    scale: float | tuple[float, ...] = 1.0
+    offset: float | tuple[float, ...] = 0.0
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """[..., C] float32 in [0, 255] -> [..., C] float32."""
+        return images * tf.constant(self.scale) + tf.constant(self.offset)
+
+    def inverse(self, inputs: tf.Tensor) -> tf.Tensor:
+        """[..., C] float32 -> [..., C] float32 in [0, 255]."""
+        return (inputs - tf.constant(self.offset)) / tf.constant(self.scale)
+
+
+TO_MINUS_ONE_TO_ONE = PixelScaling(2.0 / 255.0, -1.0)
