@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -43,9 +45,29 @@ class Config:
             field_path = field_path.rpartition(".")[0]
         return str(self.path)
 
+    def place(self, field_path: str) -> str:
+        """Like `where`, but `line 12` for the file's own fields: for messages that name the file once."""
+        where = self.where(field_path)
+        return where.replace(f"{self.path}:", "line ") if where.startswith(f"{self.path}:") else where
+
     def error(self, field_path: str, message: str) -> InputError:
         """An error to raise about one field; `message` goes on after its path: `must be >= 1, got 0`."""
         return InputError(f"{self.where(field_path)}: {field_path} {message}")
+
+    @contextmanager
+    def locate_errors(self) -> Iterator[None]:
+        """Puts the place in front of errors of builders, which know a field's path but not its file: `model.ssd.num_classes must ...`.
+
+        Raises:
+            InputError: In place of an InputError or ValueError whose first word is a path into the config.
+        """
+        try:
+            yield
+        except ValueError as error:
+            field_path = re.split(r"[^\w.\[\]]", str(error))[0]
+            if re.split(r"[.\[]", field_path)[0] not in self.proto.DESCRIPTOR.fields_by_name:
+                raise
+            raise InputError(f"{self.where(field_path)}: {error}") from error
 
     def text(self) -> str:
         """The effective configuration, overrides included, in text format."""
@@ -90,7 +112,7 @@ def check_paths_configured(config: Config, *, for_training: bool = False, for_ev
     paths = [path for path in unconfigured_paths(config) if prefixes and path.startswith(prefixes)]
     if paths:
         fields = "field still holds" if len(paths) == 1 else "fields still hold"
-        listed = ", ".join(f"{path} ({_place(config, path)})" for path in paths)
+        listed = ", ".join(f"{path} ({config.place(path)})" for path in paths)
         raise InputError(f"{config.path}: {len(paths)} {fields} {UNCONFIGURED}; fill in {listed}")
 
 
@@ -123,7 +145,7 @@ def check_supported(config: Config) -> list[str]:
     if len(problems) == 1:
         raise config.error(problems[0].path, f"is not supported: {problems[0].reason}")
     if problems:
-        listed = "; ".join(f"{problem.path} ({_place(config, problem.path)}): {problem.reason}" for problem in problems)
+        listed = "; ".join(f"{problem.path} ({config.place(problem.path)}): {problem.reason}" for problem in problems)
         raise InputError(f"{config.path}: {len(problems)} settings are not supported: {listed}")
     return [f"{path} ({config.where(path)})" for path in old_runtime_settings(config)]
 
@@ -155,12 +177,6 @@ def _refusal(field: SetField) -> str | None:
         if value not in allowed:
             return f"got {value or 'an empty string'}, allowed: {', '.join(allowed)}"
     return None
-
-
-def _place(config: Config, field_path: str) -> str:
-    """`line 12` for the config file's own fields, for messages that name the file once."""
-    where = config.where(field_path)
-    return where.replace(f"{config.path}:", "line ") if where.startswith(f"{config.path}:") else where
 
 
 def _key(descriptor: FieldDescriptor) -> str:
