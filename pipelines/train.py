@@ -76,7 +76,7 @@ def evaluate_checkpoints(options: TrainOptions, *, checkpoint_dir: str, timeout:
     if not Path(checkpoint_dir).is_dir() and timeout == 0:
         raise InputError(f"--checkpoint_dir {checkpoint_dir} is not a folder")
     task = build_detection_task(
-        config, TaskOptions(seed=0, with_training=False, with_evaluation=True, sample_1_of_n=options.sample_1_of_n_eval_examples)
+        config, TaskOptions(with_evaluation=True, sample_1_of_n=options.sample_1_of_n_eval_examples)
     )
     evaluator = _evaluator(task, config, Path(options.model_dir), optimizer=None)
     averaged = config.proto.eval_config.use_moving_averages
@@ -139,8 +139,6 @@ def _evaluate_on_train_data(options: TrainOptions, config: Config, step: int) ->
     task = build_detection_task(
         config,
         TaskOptions(
-            seed=0,
-            with_training=False,
             with_evaluation=True,
             evaluate_train_records=True,
             sample_1_of_n=options.sample_1_of_n_eval_on_train_examples,

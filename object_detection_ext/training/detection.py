@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from object_detection_ext.drawing import BoxLabel, draw_side_by_side
-from object_detection_ext.evaluation.coco import CocoEvaluator, summary_table
+from object_detection_ext.drawing import draw_boxes, side_by_side
+from object_detection_ext.evaluation.coco import CocoEvaluator
+from object_detection_ext.evaluation.summary import explain_zero, format_metrics
 from object_detection_ext.losses.detection import DetectionLoss
 from object_detection_ext.models.detector import SsdDetector
 from object_detection_ext.training.task import Evaluation
 from object_detection_ext.types import Batch, Detections, Losses
+
+NEARLY_ZERO = 0.01  # an mAP below this wants an explanation
 
 
 @dataclass(frozen=True)
@@ -107,24 +109,27 @@ class _DetectionEvaluation:
         return {f"eval_side_by_side_{index}": picture[np.newaxis] for index, picture in enumerate(self.pictures)}
 
     def summary(self) -> str:
-        return summary_table(self.result())
+        metrics = self.result()
+        hints = explain_zero(self.coco) if metrics["DetectionBoxes_Precision/mAP"] < NEARLY_ZERO else []
+        return "\n".join([format_metrics(metrics), *(f"why so low: {hint}" for hint in hints)])
 
     def _draw(self, batch: Batch, outputs: Detections, index: int) -> np.ndarray:
-        image = self.task.detector.denormalize(batch.images[index])
-        pixels = np.clip(np.asarray(image), 0, 255).astype(np.uint8)
-        truth = batch.ground_truth
-        found = [
-            BoxLabel(box, self._name(label), float(score))
-            for box, label, score in zip(outputs.boxes[index], outputs.classes[index], outputs.scores[index], strict=True)
-            if score >= self.task.picture_score
-        ]
-        annotated = [
-            BoxLabel(box, self._name(label)) for box, label in list(zip(truth.boxes[index], truth.classes[index], strict=True))[: truth.num_boxes[index]]
-        ]
-        return draw_side_by_side(pixels, found, annotated)
-
-    def _name(self, class_index: Any) -> str:
-        return self.task.categories.get(int(class_index) + 1, str(int(class_index) + 1))
+        """Detections left, ground truth right, on the image as the network sees it."""
+        image = np.clip(np.asarray(self.task.detector.denormalize(batch.images[index])), 0, 255).astype(np.uint8)
+        scale = np.tile(image.shape[:2], 2)  # normalised -> pixels of this image
+        found = draw_boxes(
+            image,
+            outputs.boxes[index] * scale,
+            class_ids=outputs.classes[index] + 1,
+            names=self.task.categories,
+            scores=outputs.scores[index],
+            min_score=self.task.picture_score,
+        )
+        truth, count = batch.ground_truth, batch.ground_truth.num_boxes[index]
+        annotated = draw_boxes(
+            image, truth.boxes[index][:count] * scale, class_ids=truth.classes[index][:count] + 1, names=self.task.categories
+        )
+        return side_by_side(found, annotated)
 
 
 def _by_tag(losses: Losses) -> dict[str, tf.Tensor]:
