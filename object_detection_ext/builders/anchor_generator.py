@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from object_detection_ext.anchors.multiscale import MultiscaleAnchorGenerator
 from object_detection_ext.anchors.ssd import SsdAnchorGenerator
-from object_detection_ext.builders.field_path import field_path
-from object_detection_ext.errors import InputError
+from object_detection_ext.builders.fields import chosen, errors_at
 from object_detection_ext.protos import anchor_generator_pb2
 
 AnchorGenerator = SsdAnchorGenerator | MultiscaleAnchorGenerator
@@ -19,16 +18,9 @@ def build_anchor_generator(config: anchor_generator_pb2.AnchorGenerator) -> Anch
     Raises:
         InputError: names the field.
     """
-    kind = config.WhichOneof("anchor_generator_oneof")
-    with field_path(f"{FIELD}.{kind}"):
-        if kind == "ssd_anchor_generator":
-            return _ssd(config.ssd_anchor_generator)
-        if kind == "multiscale_anchor_generator":
-            return _multiscale(config.multiscale_anchor_generator)
-    supported = "ssd_anchor_generator and multiscale_anchor_generator"
-    if kind is None:
-        raise InputError(f"{FIELD} must hold an anchor generator: there are {supported}")
-    raise InputError(f"{FIELD}.{kind} is not supported: there are {supported}")
+    kind = chosen(config, FIELD, allowed=tuple(_GENERATORS))
+    with errors_at(f"{FIELD}.{kind}"):
+        return _GENERATORS[kind](getattr(config, kind))
 
 
 def _ssd(config: anchor_generator_pb2.SsdAnchorGenerator) -> SsdAnchorGenerator:
@@ -62,3 +54,6 @@ def _multiscale(config: anchor_generator_pb2.MultiscaleAnchorGenerator) -> Multi
         scales_per_octave=config.scales_per_octave,
         normalize_coordinates=config.normalize_coordinates,
     )
+
+
+_GENERATORS = {"ssd_anchor_generator": _ssd, "multiscale_anchor_generator": _multiscale}

@@ -54,10 +54,9 @@ def build_detector(ssd: ssd_pb2.Ssd) -> SsdDetector:
         box_coder=box_coder,
         image_resizer=image_resizer,
         normalize=feature_extractor.normalize,
-        postprocessing=build_post_processing(ssd.post_processing),
+        postprocessing=build_post_processing(ssd.post_processing, has_background=ssd.add_background_class),
         num_classes=ssd.num_classes,
         feature_map_shapes=network.feature_map_shapes,
-        has_background_logit=ssd.add_background_class,
         box_encodings_clip_range=_clip_range(ssd.box_predictor.convolutional_box_predictor),
     )
 
@@ -67,8 +66,6 @@ def _check(ssd: ssd_pb2.Ssd) -> None:
         raise InputError(f"{FIELD}.num_classes must be >= 1, got {ssd.num_classes}")
     if ssd.explicit_background_class:
         raise InputError(f"{FIELD}.explicit_background_class is not supported; use add_background_class")
-    if not ssd.add_background_class and not ssd.encode_background_as_zeros:
-        raise InputError(f"{FIELD}.encode_background_as_zeros must be true where add_background_class is false")
     if ssd.HasField("mask_head_config"):
         raise InputError(f"{FIELD}.mask_head_config is not supported: this project predicts no masks")
     if ssd.return_raw_detections_during_predict:

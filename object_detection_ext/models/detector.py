@@ -14,16 +14,14 @@ from object_detection_ext.postprocess import PostProcessing
 from object_detection_ext.targets.box_coder import BoxCoder
 from object_detection_ext.types import Detections, Predictions
 
-# The background logit of a network that predicts none: its probability is 0, and so are its loss and gradient.
-NO_BACKGROUND_LOGIT = -100.0
-
 
 @dataclass(frozen=True)
 class SsdDetector:
     """Everything that inference needs; training adds a loss.
 
     Attributes:
-        network: one flat functional model, [B, H, W, C] float32 to box encodings [B, A, code size] and class logits [B, A, slots].
+        network: one flat functional model, [B, H, W, C] float32 to box encodings [B, A, code size] and class logits [B, A, K + 1],
+            column 0 the background's ([B, A, K] where the config has no background class).
         anchors: [A, 4] float32, normalised.
         box_coder: between boxes and encodings.
         image_resizer: from any image to the input size.
@@ -31,7 +29,6 @@ class SsdDetector:
         postprocessing: from decoded boxes and logits to detections.
         num_classes: without background.
         feature_map_shapes: height and width of the feature maps, finest first.
-        has_background_logit: whether column 0 of the network's class logits is the background; if not, `predict` adds one that never wins.
         box_encodings_clip_range: the range that `predict` clips encodings to; None for no clipping.
     """
 
@@ -43,7 +40,6 @@ class SsdDetector:
     postprocessing: PostProcessing
     num_classes: int
     feature_map_shapes: tuple[tuple[int, int], ...] = ()
-    has_background_logit: bool = True
     box_encodings_clip_range: tuple[float, float] | None = None
 
     @property
@@ -78,8 +74,6 @@ class SsdDetector:
         encodings, logits = self.network(inputs, training=training)
         if self.box_encodings_clip_range is not None:
             encodings = tf.clip_by_value(encodings, *self.box_encodings_clip_range)
-        if not self.has_background_logit:
-            logits = tf.pad(logits, [[0, 0], [0, 0], [1, 0]], constant_values=NO_BACKGROUND_LOGIT)
         return Predictions(encodings, logits)
 
     def decode(self, box_encodings: tf.Tensor) -> tf.Tensor:
@@ -102,7 +96,7 @@ class SsdDetector:
             images: [B, H, W, 3] uint8 or float32 in [0, 255].
 
         Returns:
-            Detections whose boxes are normalised to the padded input; without padding that is the image.
+            Detections, boxes normalised as `postprocessing` says: without padding, to the image.
         """
         inputs, true_shapes = self.preprocess(images)
         return self.postprocess(self.predict(inputs), true_shapes)

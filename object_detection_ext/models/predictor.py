@@ -52,8 +52,8 @@ class ConvolutionalBoxPredictor:
             raise ValueError(f"min_depth must be between 0 and max_depth ({self.max_depth}), got {self.min_depth}")
         if self.dropout_keep_probability is not None and not 0 < self.dropout_keep_probability <= 1:
             raise ValueError(f"dropout_keep_probability must be in (0, 1], got {self.dropout_keep_probability:g}")
-        if self.box_code_size < 4:
-            raise ValueError(f"box_code_size must be >= 4, got {self.box_code_size}")
+        if self.box_code_size < 1:
+            raise ValueError(f"box_code_size must be >= 1, got {self.box_code_size}")
 
     def __call__(
         self, feature_maps: Sequence[KerasTensor], *, num_anchors_per_location: Sequence[int], num_class_slots: int
