@@ -11,6 +11,8 @@ from typing import Literal
 
 import tf_keras
 
+FanMode = Literal["fan_in", "fan_out", "fan_avg"]
+
 
 @dataclass(frozen=True)
 class TruncatedNormal:
@@ -45,7 +47,7 @@ class VarianceScaling:
     """Values with variance `scale / fan`, uniform or truncated normal (He et al. 2015 with scale 2 and fan_in)."""
 
     scale: float = 2.0
-    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    mode: FanMode = "fan_in"
     distribution: Literal["truncated_normal", "uniform"] = "truncated_normal"
 
     def __post_init__(self) -> None:
