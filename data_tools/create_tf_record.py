@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import signal
 import sys
 import textwrap
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from data_tools.annotated_image import AnnotatedImage, Source
+from data_tools.arguments import add_num_workers, positive_int
 from data_tools.formats.coco import read_coco
 from data_tools.formats.voc import read_voc
 from data_tools.parallel import ordered_map
@@ -163,19 +163,12 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split_file", type=Path, metavar="FILE", help="only these images, one id a line (voc: ImageSets/Main/*.txt)")
     parser.add_argument("--label_map", type=Path, metavar="FILE", help="label map; without it one is written beside the records")
     parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="shards become PREFIX-00000-of-0000N")
-    parser.add_argument("--num_shards", type=_positive, default=1, metavar="N", help="default 1")
+    parser.add_argument("--num_shards", type=positive_int, default=1, metavar="N", help="default 1")
     parser.add_argument(
         "--broken_boxes", choices=get_args(BrokenBoxes), default="drop", help="boxes that are empty or leave the image; default drop"
     )
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--num_workers", type=_positive, default=cores, metavar="N", help="processes; default one a core")
+    add_num_workers(parser)
     return parser.parse_args(argv)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":
