@@ -57,7 +57,7 @@ def paired_giou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
 
 
 def clip(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Clips `[..., 4]` boxes to a window `[4]` (or anything `[..., 4]` that broadcasts); a box outside ends up with area 0 on its border."""
+    """Clips `[..., 4]` boxes to a window `[4]` (or anything `[..., 4]` that broadcasts); a box outside ends up empty on its border."""
     low = tf.concat([window[..., :2]] * 2, axis=-1)
     high = tf.concat([window[..., 2:]] * 2, axis=-1)
     return tf.maximum(tf.minimum(boxes, high), low)

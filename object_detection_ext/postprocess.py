@@ -19,8 +19,8 @@ class PostProcessing:
     """Converts logits to scores and keeps the best boxes that do not overlap.
 
     Greedy non-maximum suppression runs on the unclipped boxes, per class or, `class_agnostic`, once on the best class of each anchor:
-    a box falls away when its IoU with a better one is > `iou_threshold`; scores must be > `score_threshold`. `soft_nms_sigma` > 0 lowers the
-    scores of overlapping boxes instead (Bodla et al., ICCV 2017). Then boxes are clipped to the window, empty ones dropped, and the
+    a box falls away when its IoU with a better one is > `iou_threshold`; scores must be > `score_threshold`. `soft_nms_sigma` > 0 lowers
+    the scores of overlapping boxes instead (Bodla et al., ICCV 2017). Then boxes are clipped to the window, empty ones dropped, and the
     `max_total_detections` best of all classes kept; equal scores keep the order of (class, anchor).
     `has_background`: column 0 of the logits is background and takes part in the softmax but is never detected.
     """
@@ -33,7 +33,7 @@ class PostProcessing:
     logit_scale: float = 1.0
     soft_nms_sigma: float = 0.0
     class_agnostic: bool = False
-    change_coordinate_frame: bool = True
+    change_coordinate_frame: bool = False
     has_background: bool = True
 
     def __post_init__(self) -> None:
@@ -43,7 +43,8 @@ class PostProcessing:
             raise ValueError(f"max_detections_per_class must be >= 1, got {self.max_detections_per_class}")
         if self.max_detections_per_class > self.max_total_detections:
             raise ValueError(
-                f"max_detections_per_class must be <= max_total_detections ({self.max_total_detections}), got {self.max_detections_per_class}"
+                f"max_detections_per_class must be <= max_total_detections ({self.max_total_detections}), "
+                f"got {self.max_detections_per_class}"
             )
         if not self.logit_scale > 0.0:
             raise ValueError(f"logit_scale must be > 0, got {self.logit_scale}")

@@ -47,13 +47,12 @@ def build_target_assigner(config: ssd_pb2.Ssd) -> TargetAssigner:
     elif config.encode_background_as_zeros:
         background = "none"
     else:
-        raise InputError("model.ssd.add_background_class: false needs encode_background_as_zeros: true, there is no column for the background")
-    coder = build_box_coder(config.box_coder)
+        raise InputError("model.ssd.encode_background_as_zeros must be true where add_background_class is false")
     with errors_at("model.ssd"):
         return TargetAssigner(
             similarity=build_similarity(config.similarity_calculator),
             matcher=build_matcher(config.matcher),
-            box_coder=coder,
+            box_coder=build_box_coder(config.box_coder),
             negative_class_weight=config.negative_class_weight,
             background=background,
         )

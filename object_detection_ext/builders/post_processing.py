@@ -15,6 +15,8 @@ def build_post_processing(config: post_processing_pb2.PostProcessing, *, has_bac
     """The post-processing that `config` describes; `has_background` is the SSD's `add_background_class`.
 
     `use_static_shapes`, `use_partitioned_nms`, `use_cpu_nms` and `use_hard_nms` chose between kernels of one result; they change nothing.
+    Neither does `change_coordinate_frame`: `Detections` are in the frame of the padded input, and whoever shows or exports them knows how
+    much of it the image covers.
 
     Raises:
         InputError: A value is impossible or not supported; starts with the field's path.
@@ -31,7 +33,6 @@ def build_post_processing(config: post_processing_pb2.PostProcessing, *, has_bac
             logit_scale=config.logit_scale,
             soft_nms_sigma=nms.soft_nms_sigma,
             class_agnostic=nms.use_class_agnostic_nms,
-            change_coordinate_frame=nms.change_coordinate_frame,
             has_background=has_background,
         )
 
