@@ -102,7 +102,8 @@ class _Scanner:
     ) -> None:
         self._root = root
         self._rest = list(_tokens(text))[::-1]
-        self._end = _Token("symbol", "the end of the text", max(text.count("\n") + (not text.endswith("\n")), 1), 1)
+        content = text.rstrip()
+        self._end = _Token("symbol", "the end of the text", content.count("\n") + 1, len(content) - content.rfind("\n"))
         self._source = source
         self._single_line = single_line
         self._explain = explain
