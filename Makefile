@@ -18,9 +18,6 @@ UPGRADE ?=
 
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
-PROTOC = build/protoc/.installed
-PROTO_FOLDER = object_detection_ext/protos
-run_protoc = PYTHONPATH=build/protoc $(BIN)/python -W ignore -m grpc_tools.protoc -I. --python_out=$(1) --pyi_out=$(1) $(PROTO_FOLDER)/*.proto
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -55,21 +52,11 @@ types: $(INSTALLED)
 layers: $(INSTALLED)
 	@$(BIN)/lint-imports
 
-# The compiler version sets the oldest protobuf runtime that the generated files accept, so it is pinned apart from the lock.
-$(PROTOC): Makefile | $(INSTALLED)
-	@rm -rf build/protoc
-	@$(BIN)/python -m pip install -qq --no-deps --disable-pip-version-check --target build/protoc grpcio-tools==1.71.2
-	@touch $@
+protos: $(INSTALLED)
+	@$(BIN)/python -m object_detection_ext.protos.generate
 
-protos: $(PROTOC)
-	@$(call run_protoc,.)
-
-protos-current: $(PROTOC)
-	@rm -rf build/protos && mkdir -p build/protos
-	@$(call run_protoc,build/protos)
-	@diff -rq -x '*.proto' -x __init__.py -x __pycache__ build/protos/$(PROTO_FOLDER) $(PROTO_FOLDER) \
-	  || { echo "error: generated protos are not current: run 'make protos'" >&2; exit 1; }
-	@echo "generated protos are current"
+protos-current: $(INSTALLED)
+	@$(BIN)/python -m object_detection_ext.protos.generate --check
 
 lock:
 	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install -qq --disable-pip-version-check uv==0.9.30

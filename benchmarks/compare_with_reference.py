@@ -1,0 +1,255 @@
+"""Trains one config on the same records with this project and with the original API; compares time and memory of the whole processes.
+
+    python -m benchmarks.compare_with_reference --reference_python DIR/bin/python [--json FILE]
+
+The reference Python is an environment in which `python -m object_detection.model_main_tf2` runs. The two sides take turns, one process at a
+time, and the best of the runs counts: other work on the machine only ever makes a run slower. Float32, summaries on, no evaluation, a
+checkpoint at the end, on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import string
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
+
+from benchmarks.process_tree import Measurement, TimedLine, measure
+from benchmarks.records import DataSet, make_data_set
+from object_detection_ext.command_line import run
+from object_detection_ext.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+Side = Literal["ours", "reference"]
+PROGRESS: dict[Side, re.Pattern[str]] = {
+    "ours": re.compile(r"^step (\d+)/\d+ "),
+    "reference": re.compile(r"\bStep (\d+) per-step time"),  # every 100 steps
+}
+
+FIGURES = {
+    "wall_seconds": "whole process, s",
+    "cpu_seconds": "CPU time, s",
+    "peak_mib": "peak memory of the process tree, MiB",
+    "first_line_seconds": "first line that names a step after, s",
+    "step_seconds": "a step from there on, s",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run to compare, with the most that ours may take of the original's (None: no such aim)."""
+
+    name: str
+    depth_multiplier: float
+    size: int  # pixels, height and width of the network input
+    num_steps: int  # a multiple of 100: the original rounds up to it
+    wall_ratio: float
+    memory_ratio: float | None = None
+
+
+JOBS = (
+    Job("small", depth_multiplier=0.35, size=160, num_steps=300, wall_ratio=0.55, memory_ratio=0.75),
+    Job("large", depth_multiplier=1.0, size=320, num_steps=200, wall_ratio=0.75),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training process."""
+
+    side: Side
+    wall_seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    first_line_seconds: float  # from the start to the first line that names a step
+    step_seconds: float | None  # between the first such line and the last
+    load_before: float  # 1-minute load average of the machine before the run: near 0 on a quiet one
+
+
+def compare(job: Job, data: DataSet, *, pythons: Mapping[Side, Path], folder: Path, repeats: int, say: Callable[[str], None]) -> list[Run]:
+    """Runs `job` on all sides in turn, `repeats` times."""
+    runs = []
+    for repeat in range(1, repeats + 1):
+        for side, python in pythons.items():
+            run_folder = folder / f"{job.name}_{side}_{repeat}"
+            runs.append(_train(job, data, side=side, python=python, folder=run_folder))
+            say(f"{job.name}, {side}, run {repeat} of {repeats}: {runs[-1].wall_seconds:.1f} s")
+    return runs
+
+
+def _train(job: Job, data: DataSet, *, side: Side, python: Path, folder: Path) -> Run:
+    if folder.exists():
+        raise InputError(f"{folder} exists; an earlier run's checkpoints would be gone on with. Name another --output_dir")
+    folder.mkdir(parents=True)
+    config = folder / "input.config"
+    config.write_text(_config_text(job, data))
+    load_before = os.getloadavg()[0]
+    measured = measure(
+        _command(job, side=side, python=python, config=config, model_dir=folder / "model"),
+        directory=ROOT if side == "ours" else folder,
+        environment=os.environ | {"PYTHONUNBUFFERED": "1"},
+        log=folder / "log.txt",
+    )
+    _check_finished(measured, folder, job)
+    steps = _progress(measured.lines, side)
+    (first_step, first), (last_step, last) = steps[0], steps[-1]
+    return Run(
+        side=side,
+        wall_seconds=measured.wall_seconds,
+        cpu_seconds=measured.cpu_seconds,
+        peak_mib=measured.peak_bytes / 2**20,
+        first_line_seconds=first,
+        step_seconds=(last - first) / (last_step - first_step) if last_step > first_step else None,
+        load_before=load_before,
+    )
+
+
+def _command(job: Job, *, side: Side, python: Path, config: Path, model_dir: Path) -> list[str]:
+    program = [str(ROOT / "model_main_tf2.py")] if side == "ours" else ["-m", "object_detection.model_main_tf2"]
+    flags = {"pipeline_config_path": config, "model_dir": model_dir, "num_train_steps": job.num_steps, "checkpoint_every_n": job.num_steps}
+    no_evaluation = {"eval_every_n": 0} if side == "ours" else {}  # the original never evaluates while it trains
+    return [str(python), *program, *(f"--{name}={value}" for name, value in (flags | no_evaluation).items()), "--alsologtostderr"]
+
+
+def _config_text(job: Job, data: DataSet) -> str:
+    template = string.Template((ROOT / "benchmarks" / "training.config.template").read_text())
+    return template.substitute(
+        depth_multiplier=job.depth_multiplier,
+        size=job.size,
+        num_steps=job.num_steps,
+        schedule_steps=max(job.num_steps, 101),  # the cosine must outlast its warm-up
+        label_map=data.label_map,
+        records=data.records,
+    )
+
+
+def _check_finished(measured: Measurement, folder: Path, job: Job) -> None:
+    last_lines = "; ".join(line.text for line in measured.lines[-3:])
+    if measured.exit_code:
+        raise InputError(f"training ended with exit code {measured.exit_code} ({folder / 'log.txt'}): {last_lines}")
+    with_weights = [path for path in (folder / "model").glob("ckpt-*.data-*") if path.stat().st_size > 100_000]
+    if not with_weights:
+        raise InputError(f"no checkpoint in {folder / 'model'} after {job.num_steps} steps: the run does not count")
+
+
+def _progress(lines: Sequence[TimedLine], side: Side) -> list[tuple[int, float]]:
+    found = [(int(match[1]), line.seconds) for line in lines if (match := PROGRESS[side].search(line.text))]
+    if not found:
+        raise InputError(f"no line of {side} matches {PROGRESS[side].pattern!r}: its log format has changed")
+    return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The runs of a job, and what to read from them: the best of each figure."""
+
+    job: Job
+    best: Mapping[Side, Mapping[str, float]]
+    runs: Sequence[Run]
+
+    @classmethod
+    def of(cls, job: Job, runs: Sequence[Run]) -> Self:
+        """Takes the minimum of each figure, side by side."""
+        sides = {each.side: [other for other in runs if other.side == each.side] for each in runs}
+        best = {side: {key: _minimum(own, key) for key in FIGURES} for side, own in sides.items()}
+        return cls(job, {side: {key: value for key, value in own.items() if value is not None} for side, own in best.items()}, runs)
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Ours to the original's, of every figure that both have."""
+        ours, theirs = self.best.get("ours", {}), self.best.get("reference", {})
+        return {key: ours[key] / theirs[key] for key in FIGURES if key in ours and key in theirs}
+
+    def table(self) -> str:
+        """A Markdown table of the best figures."""
+        aims = {"wall_seconds": self.job.wall_ratio, "peak_mib": self.job.memory_ratio, "step_seconds": 1.0}
+        title = f"depth {self.job.depth_multiplier} at {self.job.size}, {self.job.num_steps} steps"
+        rows = [title, "", "| | ours | original | ratio | aim |", "|---|---|---|---|---|"]
+        for key, label in FIGURES.items():
+            values = (self.best.get("ours", {}).get(key), self.best.get("reference", {}).get(key), self.ratios.get(key))
+            aim = f"at most {aims[key]}" if aims.get(key) else ""
+            rows.append(f"| {label} | {' | '.join(map(_number, values))} | {aim} |")
+        return "\n".join(rows)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {"job": asdict(self.job), "best": self.best, "ours_to_reference": self.ratios, "runs": [asdict(each) for each in self.runs]}
+
+
+def _minimum(runs: Sequence[Run], figure: str) -> float | None:
+    return min((value for each in runs if (value := getattr(each, figure)) is not None), default=None)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _versions(python: Path) -> str:
+    code = "import platform, importlib.metadata as m; print('Python', platform.python_version() + ', TensorFlow', m.version('tensorflow'))"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _machine() -> dict[str, object]:
+    models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    arguments = _parse_arguments(argv)
+    pythons: dict[Side, Path] = {"ours": Path(sys.executable)}
+    if arguments.reference_python:
+        if not os.access(arguments.reference_python, os.X_OK):
+            raise InputError(f"--reference_python {arguments.reference_python} is not an executable file")
+        pythons["reference"] = arguments.reference_python.absolute()
+    if arguments.only:
+        pythons = {side: python for side, python in pythons.items() if side == arguments.only}
+    folder = arguments.output_dir.absolute()
+    data = make_data_set(folder / "data")
+    jobs = [replace(job, num_steps=arguments.num_steps or job.num_steps) for job in JOBS]
+    comparisons = []
+    for job in jobs:
+        if job.name in arguments.jobs:
+            runs = compare(job, data, pythons=pythons, folder=folder, repeats=arguments.repeats, say=lambda text: print(text, flush=True))
+            comparisons.append(Comparison.of(job, runs))
+            print(f"\n{comparisons[-1].table()}\n", flush=True)
+    versions = {side: _versions(python) for side, python in pythons.items()}
+    result = {"machine": _machine(), "versions": versions, "jobs": [each.as_dict() for each in comparisons]}
+    path = arguments.json or folder / "comparison.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(path)
+    return 0
+
+
+def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compare_with_reference", description="Speed and memory against the original API."
+    )
+    parser.add_argument(
+        "--reference_python", type=Path, metavar="FILE", help="Python that runs the original API; without it only ours is timed"
+    )
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/benchmark"), metavar="DIR", help="default runs/benchmark")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go; default OUTPUT_DIR/comparison.json")
+    names = [job.name for job in JOBS]
+    parser.add_argument("--jobs", nargs="+", choices=names, default=names, help="default: all")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs a side; default 3")
+    parser.add_argument("--num_steps", type=int, metavar="N", help="steps of every job, to try the benchmark itself")
+    parser.add_argument("--only", choices=list(PROGRESS), help="run one side only")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
