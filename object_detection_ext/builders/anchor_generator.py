@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from object_detection_ext.anchors.multiscale import MultiscaleAnchorGenerator
 from object_detection_ext.anchors.ssd import SsdAnchorGenerator
-from object_detection_ext.builders.field_path import field_path
-from object_detection_ext.builders.oneof import chosen_field
+from object_detection_ext.builders.fields import chosen, errors_at
 from object_detection_ext.protos import anchor_generator_pb2
 
 AnchorGenerator = SsdAnchorGenerator | MultiscaleAnchorGenerator
@@ -19,8 +18,8 @@ def build_anchor_generator(config: anchor_generator_pb2.AnchorGenerator) -> Anch
     Raises:
         InputError: names the field.
     """
-    kind = chosen_field(config, FIELD, allowed=tuple(_GENERATORS))
-    with field_path(f"{FIELD}.{kind}"):
+    kind = chosen(config, FIELD, allowed=tuple(_GENERATORS))
+    with errors_at(f"{FIELD}.{kind}"):
         return _GENERATORS[kind](getattr(config, kind))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from object_detection_ext.builders.field_path import field_path
-from object_detection_ext.builders.oneof import chosen_field
+from object_detection_ext.builders.fields import chosen, errors_at
 from object_detection_ext.builders.hyperparams import build_hyperparams
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.predictor import ConvolutionalBoxPredictor
@@ -18,11 +17,11 @@ def build_box_predictor(config: box_predictor_pb2.BoxPredictor, *, freeze_batchn
     Raises:
         InputError: names the field.
     """
-    kind = chosen_field(config, FIELD, allowed=("convolutional_box_predictor",))
+    kind = chosen(config, FIELD, allowed=("convolutional_box_predictor",))
     field, predictor = f"{FIELD}.{kind}", config.convolutional_box_predictor
     if predictor.apply_sigmoid_to_scores:
         raise InputError(f"{field}.apply_sigmoid_to_scores is not supported; set post_processing.score_converter: SIGMOID instead")
-    with field_path(field):
+    with errors_at(field):
         return ConvolutionalBoxPredictor(
             hyperparams=build_hyperparams(predictor.conv_hyperparams, freeze_batchnorm=freeze_batchnorm, field=f"{field}.conv_hyperparams"),
             kernel_size=predictor.kernel_size,

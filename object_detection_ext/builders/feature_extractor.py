@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
-from object_detection_ext.builders.field_path import field_path
+from object_detection_ext.builders.fields import errors_at
 from object_detection_ext.builders.hyperparams import build_hyperparams, frozen
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.backbones.mobilenet_v2 import MobileNetV2
@@ -38,7 +38,7 @@ def build_feature_extractor(config: ssd_pb2.SsdFeatureExtractor, *, freeze_batch
     factory = FEATURE_EXTRACTORS.get(config.type)
     if factory is None:
         raise InputError(f"{FIELD}.type {_refusal(config.type)}; there are {', '.join(sorted(FEATURE_EXTRACTORS))}")
-    with field_path(FIELD):
+    with errors_at(FIELD):
         return factory(config, freeze_batchnorm)
 
 

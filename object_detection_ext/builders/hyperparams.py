@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from object_detection_ext.builders.field_path import field_path
+from object_detection_ext.builders.fields import errors_at
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.initializers import FanMode, Initializer, NamedInitializer, RandomNormal, TruncatedNormal, VarianceScaling
 from object_detection_ext.models.layers import Activation, BatchNorm, ConvHyperparams, Regularizer
@@ -57,7 +57,7 @@ def _initializer(config: hyperparams_pb2.Initializer, field: str) -> Initializer
     kind = config.WhichOneof("initializer_oneof")
     if kind is None:
         return None
-    with field_path(f"{field}.{kind}"):
+    with errors_at(f"{field}.{kind}"):
         if kind == "truncated_normal_initializer":
             return TruncatedNormal(config.truncated_normal_initializer.mean, config.truncated_normal_initializer.stddev)
         if kind == "random_normal_initializer":
@@ -65,7 +65,7 @@ def _initializer(config: hyperparams_pb2.Initializer, field: str) -> Initializer
         if kind == "variance_scaling_initializer":
             scaling = config.variance_scaling_initializer
             return VarianceScaling(scaling.factor, _FAN_MODES[scaling.mode], "uniform" if scaling.uniform else "truncated_normal")
-    with field_path(field):
+    with errors_at(field):
         return NamedInitializer(config.keras_initializer_by_name)
 
 
@@ -73,7 +73,7 @@ def _regularizer(config: hyperparams_pb2.Regularizer, field: str) -> Regularizer
     kind = config.WhichOneof("regularizer_oneof")
     if kind is None:
         return None
-    with field_path(f"{field}.{kind}"):
+    with errors_at(f"{field}.{kind}"):
         return Regularizer("l1" if kind == "l1_regularizer" else "l2", getattr(config, kind).weight)
 
 
@@ -84,7 +84,7 @@ def _batch_norm(config: hyperparams_pb2.Hyperparams, freeze_batchnorm: bool, fie
     if kind == "group_norm":
         raise InputError(f"{field}.group_norm is not supported; use batch_norm or sync_batch_norm")
     norm = getattr(config, kind)
-    with field_path(f"{field}.{kind}"):
+    with errors_at(f"{field}.{kind}"):
         return BatchNorm(
             decay=norm.decay,
             epsilon=norm.epsilon,
