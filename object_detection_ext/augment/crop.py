@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from object_detection_ext.augment.checks import check_crop_range, check_probability
 from object_detection_ext.augment.objects import (
     boxes_to_window,
     hide_points_outside,
@@ -18,11 +19,6 @@ from object_detection_ext.augment.objects import (
 from object_detection_ext.types import Example
 
 _MAX_ATTEMPTS = 100  # the API's; without a valid window the whole image is taken
-
-
-def _check_range(name: str, values: tuple[float, float], *, low: float, high: float) -> None:
-    if not low < values[0] <= values[1] <= high:
-        raise ValueError(f"{name} range must satisfy {low} < min <= max <= {high}, got {values[0]} to {values[1]}")
 
 
 @dataclass(frozen=True)
@@ -40,11 +36,10 @@ class RandomCrop:
     random_coef: float = 0.0  # chance of keeping the image as it is
 
     def __post_init__(self) -> None:
-        _check_range("aspect_ratio", self.aspect_ratio_range, low=0.0, high=float("inf"))
-        _check_range("area", self.area_range, low=0.0, high=1.0)
+        check_crop_range("min_aspect_ratio", "max_aspect_ratio", self.aspect_ratio_range)
+        check_crop_range("min_area", "max_area", self.area_range, maximum=1.0)
         for name in ("min_object_covered", "overlap_thresh", "random_coef"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+            check_probability(name, getattr(self, name))
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         return SsdRandomCrop((self,))(example, seed)
@@ -66,7 +61,7 @@ class SsdRandomCrop:
 
     def __post_init__(self) -> None:
         if not self.crops:
-            raise ValueError("ssd_random_crop needs at least one operation")
+            raise ValueError("operations must not be empty")
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         which_seed, keep_seed, window_seed = tf.unstack(tf.random.split(seed, 3), num=3)
@@ -116,6 +111,49 @@ class SsdRandomCrop:
         group = tf.gather(tf.constant([distinct.index(pair) for pair in ranges]), choice)
         begin, size, window = branches[0]() if len(branches) == 1 else tf.switch_case(group, branches)
         return begin[:2], size[:2], tf.reshape(window, [4])
+
+
+@dataclass(frozen=True)
+class RandomCropToAspectRatio:
+    """Crops the longer side, at a random place, so that width / height is `aspect_ratio`."""
+
+    aspect_ratio: float = 1.0
+    overlap_thresh: float = 0.3
+    clip_boxes: bool = True
+
+    def __post_init__(self) -> None:
+        check_probability("overlap_thresh", self.overlap_thresh)
+        if not self.aspect_ratio > 0.0:
+            raise ValueError(f"aspect_ratio must be > 0, got {self.aspect_ratio:g}")
+
+    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
+        shape = tf.shape(example.image)[:2]
+        height, width = tf.unstack(tf.cast(shape, tf.float32), num=2)
+        wanted = tf.cast(tf.round([width / self.aspect_ratio, height * self.aspect_ratio]), tf.int32)
+        size = tf.maximum(tf.minimum(shape, wanted), 1)
+        begin = tf.random.stateless_uniform([2], seed, 0, shape - size + 1, tf.int32)
+        window = tf.cast(tf.concat([begin, begin + size], 0), tf.float32) / tf.cast(tf.tile(shape, [2]), tf.float32)
+        return crop_example(
+            example,
+            begin,
+            size,
+            window=window,
+            overlap_thresh=self.overlap_thresh,
+            clip_boxes=self.clip_boxes,
+            keep_touching_only=False,
+        )
+
+
+@dataclass(frozen=True)
+class SsdRandomCropFixedAspectRatio:
+    """`SsdRandomCrop` (whose crops have the aspect ratio already, up to rounding), then the crop to exactly that ratio."""
+
+    crop: SsdRandomCrop
+    aspect_ratio: float = 1.0
+
+    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
+        crop_seed, ratio_seed = tf.unstack(tf.random.split(seed, 2), num=2)
+        return RandomCropToAspectRatio(self.aspect_ratio)(self.crop(example, crop_seed), ratio_seed)
 
 
 def crop_example(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
+from object_detection_ext.augment.checks import check_probability
 from object_detection_ext.types import Example
 
 
@@ -20,7 +22,7 @@ class RandomHorizontalFlip:
     keypoint_permutation: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_probability(self.probability)
+        check_probability("probability", self.probability)
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         return _apply_randomly(example, seed, self.probability, self.flip)
@@ -43,7 +45,7 @@ class RandomVerticalFlip:
     keypoint_permutation: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_probability(self.probability)
+        check_probability("probability", self.probability)
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         return _apply_randomly(example, seed, self.probability, self.flip)
@@ -66,7 +68,7 @@ class RandomRotation90:
     keypoint_permutation: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_probability(self.probability)
+        check_probability("probability", self.probability)
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         return _apply_randomly(example, seed, self.probability, self.rotate)
@@ -82,7 +84,7 @@ class RandomRotation90:
         )
 
 
-def _apply_randomly(example: Example, seed: tf.Tensor, probability: float, change) -> Example:
+def _apply_randomly(example: Example, seed: tf.Tensor, probability: float, change: Callable[[Example], Example]) -> Example:
     chosen = tf.random.stateless_uniform([], seed) < probability
     return tf.cond(chosen, lambda: change(example), lambda: example)
 
@@ -93,8 +95,3 @@ def _permute(points: tf.Tensor | None, scale: list[float], offset: list[float], 
         return None
     moved = points * scale + offset
     return tf.gather(moved, permutation, axis=1) if permutation else moved
-
-
-def _check_probability(probability: float) -> None:
-    if not 0.0 <= probability <= 1.0:
-        raise ValueError(f"probability must be in [0, 1], got {probability}")

@@ -83,7 +83,9 @@ class RecordMonitor:
         _LOG.warning("left out %s", self.broken[record])
         limit = max(10, len(self.index) // 100) if self.max_broken is None else self.max_broken
         if len(self.broken) > limit:
-            raise InputError(f"{len(self.broken)} of {len(self.index)} images cannot be read (allowed: {limit}), the last: {where}: {reason}")
+            raise InputError(
+                f"{len(self.broken)} of {len(self.index)} images cannot be read (allowed: {limit}), the last: {where}: {reason}"
+            )
 
 
 def check_records(index: RecordIndex, decode: ExampleDecoder, *, max_records: int = 10_000) -> None:
@@ -117,6 +119,7 @@ class TrainOrder:
     num_records: int
     batch_size: int
     seed: int
+    shuffle: bool = True  # False: the order of the index
 
     @property
     def num_spares(self) -> int:
@@ -137,6 +140,8 @@ class TrainOrder:
         return tf.stack([tf.constant(self.seed, tf.int64), draw])
 
     def _permuted(self, position: tf.Tensor) -> tf.Tensor:
+        if not self.shuffle:
+            return position % self.num_records
         key = tf.stack([tf.constant(self.seed, tf.int64), position // self.num_records])
         return tf.random.experimental.index_shuffle(position % self.num_records, tf.cast(key, tf.int32), self.num_records - 1)
 
@@ -155,6 +160,7 @@ def train_dataset(
     batch_size: int,
     max_boxes: int,
     seed: int,
+    shuffle: bool = True,
     start_step: int = 0,
     num_parallel_batches: int = 2,
 ) -> tf.data.Dataset:
@@ -170,12 +176,13 @@ def train_dataset(
         batch_size: images a step.
         max_boxes: boxes an image keeps at most.
         seed: 0 to 2**31 - 1.
+        shuffle: False for the order of the index in every epoch.
         start_step: the first step to yield.
         num_parallel_batches: batches made at the same time, each by one thread.
     """
     if resizer.output_shape is None and batch_size > 1:
         raise ValueError("the image resizer gives every image its own size, which allows a batch size of 1 only")
-    order = TrainOrder(num_records=len(index), batch_size=batch_size, seed=seed)
+    order = TrainOrder(num_records=len(index), batch_size=batch_size, seed=seed, shuffle=shuffle)
     read = _reader(index)
 
     def load(number: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Example]:

@@ -76,15 +76,15 @@ class KeepAspectRatioResizer:
     max_dimension: int = 1024
     method: ResizeMethod = "bilinear"
     pad_to_max_dimension: bool = False
-    pad_value: tuple[float, ...] = (0.0, 0.0, 0.0)
+    per_channel_pad_value: tuple[float, ...] = (0.0, 0.0, 0.0)
     convert_to_grayscale: bool = False
 
     def __post_init__(self) -> None:
         _check_positive(min_dimension=self.min_dimension, max_dimension=self.max_dimension)
         if self.min_dimension > self.max_dimension:
             raise ValueError(f"min_dimension must be <= max_dimension, got {self.min_dimension} > {self.max_dimension}")
-        if len(self.pad_value) != 3:
-            raise ValueError(f"per_channel_pad_value must have 3 values, got {len(self.pad_value)}")
+        if len(self.per_channel_pad_value) != 3:
+            raise ValueError(f"per_channel_pad_value must have 3 values, got {len(self.per_channel_pad_value)}")
 
     @property
     def output_shape(self) -> tuple[int, int] | None:
@@ -105,13 +105,13 @@ class KeepAspectRatioResizer:
         return _maybe_gray(resized, self.convert_to_grayscale), true_shape
 
     def _pad(self, image: tf.Tensor, true_shape: tf.Tensor) -> tf.Tensor:
-        value = tf.constant(self.pad_value)
+        value = tf.constant(self.per_channel_pad_value)
         missing = self.max_dimension - true_shape
         paddings = [[0, missing[0]], [0, missing[1]], [0, 0]]
         if image.shape.rank == 4:
             paddings.insert(0, [0, 0])
         # Shifting by the pad value lets one constant-0 pad serve all channels; exact when the value is 0.
-        padded = tf.pad(image - value, paddings) + value if any(self.pad_value) else tf.pad(image, paddings)
+        padded = tf.pad(image - value, paddings) + value if any(self.per_channel_pad_value) else tf.pad(image, paddings)
         return tf.ensure_shape(padded, [*image.shape[:-3], self.max_dimension, self.max_dimension, 3])
 
 

@@ -28,7 +28,7 @@ GOLDEN: dict[str, ImageResizer] = {
     "fixed_nearest": FixedShapeResizer(64, 64, method="nearest_neighbor"),
     "fixed_gray": FixedShapeResizer(64, 64, convert_to_grayscale=True),
     "keep": KeepAspectRatioResizer(60, 70),
-    "keep_pad": KeepAspectRatioResizer(60, 100, pad_to_max_dimension=True, pad_value=(10.0, 20.0, 30.0)),
+    "keep_pad": KeepAspectRatioResizer(60, 100, pad_to_max_dimension=True, per_channel_pad_value=(10.0, 20.0, 30.0)),
     "pad_mult": PadToMultipleResizer(32),
     "cond": ConditionalShapeResizer(80),
 }
@@ -93,7 +93,7 @@ def test_identity_leaves_uint8_values() -> None:
     [
         (lambda: FixedShapeResizer(0, 10), "height must be >= 1, got 0"),
         (lambda: KeepAspectRatioResizer(20, 10), "min_dimension must be <= max_dimension, got 20 > 10"),
-        (lambda: KeepAspectRatioResizer(pad_value=(1.0,)), "per_channel_pad_value must have 3 values, got 1"),
+        (lambda: KeepAspectRatioResizer(per_channel_pad_value=(1.0,)), "per_channel_pad_value must have 3 values, got 1"),
         (lambda: PadToMultipleResizer(0), "multiple must be >= 1, got 0"),
     ],
     ids=["no-height", "min-above-max", "pad-channels", "no-multiple"],
