@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import tensorflow as tf
 
@@ -93,7 +94,7 @@ class SsdRandomCropPad:
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         which_seed, apply_seed = tf.unstack(tf.random.split(seed, 2), num=2)
         choice = tf.random.stateless_uniform([], which_seed, 0, len(self.operations), tf.int32)
-        return tf.switch_case(choice, [lambda step=step: step(example, apply_seed) for step in self.operations])
+        return tf.switch_case(choice, [partial(step, example, apply_seed) for step in self.operations])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import tensorflow as tf
 
@@ -57,7 +58,7 @@ class RandomResizeMethod:
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         methods: tuple[ResizeMethod, ...] = ("bilinear", "nearest_neighbor", "bicubic", "area")
         shape = (self.target_height, self.target_width)
-        branches = [lambda method=method: resize(example.image, shape, method=method) for method in methods]
+        branches = [partial(resize, example.image, shape, method=method) for method in methods]
         choice = tf.random.stateless_uniform([], seed, 0, len(methods), tf.int32)
         return example._replace(image=tf.switch_case(choice, branches))
 

@@ -27,7 +27,7 @@ from object_detection_ext.augment.crop import (
 )
 from object_detection_ext.augment.erase import RandomBlackPatches, RandomJpegQuality, RandomPatchGaussian
 from object_detection_ext.augment.geometric import RandomHorizontalFlip, RandomRotation90, RandomVerticalFlip
-from object_detection_ext.augment.labels import DropLabel, RandomJitterBoxes, RemapLabels
+from object_detection_ext.augment.labels import DropLabel, JitterMode, RandomJitterBoxes, RemapLabels
 from object_detection_ext.augment.mix import RandomSelfConcatImage
 from object_detection_ext.augment.pad import (
     SSD_CROP_PADS,
@@ -172,7 +172,18 @@ def _subtract_channel_mean(m: pb.SubtractChannelMean) -> SubtractChannelMean:
 
 
 def _jitter_boxes(m: pb.RandomJitterBoxes) -> RandomJitterBoxes:
-    return RandomJitterBoxes(m.ratio, mode=pb.RandomJitterBoxes.JitterMode.Name(m.jitter_mode).lower())
+    return RandomJitterBoxes(m.ratio, mode=_JITTER_MODES[m.jitter_mode])
+
+
+_JITTER_MODES: dict[int, JitterMode] = {
+    pb.RandomJitterBoxes.DEFAULT: "default",
+    pb.RandomJitterBoxes.EXPAND: "expand",
+    pb.RandomJitterBoxes.SHRINK: "shrink",
+    pb.RandomJitterBoxes.EXPAND_SYMMETRIC: "expand_symmetric",
+    pb.RandomJitterBoxes.SHRINK_SYMMETRIC: "shrink_symmetric",
+    pb.RandomJitterBoxes.EXPAND_SYMMETRIC_XY: "expand_symmetric_xy",
+    pb.RandomJitterBoxes.SHRINK_SYMMETRIC_XY: "shrink_symmetric_xy",
+}
 
 
 _STEPS: dict[str, Callable[[Any], AugmentationStep]] = {

@@ -83,9 +83,8 @@ class RecordMonitor:
         _LOG.warning("left out %s", self.broken[record])
         limit = max(10, len(self.index) // 100) if self.max_broken is None else self.max_broken
         if len(self.broken) > limit:
-            raise InputError(
-                f"{len(self.broken)} of {len(self.index)} images cannot be read (allowed: {limit}), the last: {where}: {reason}"
-            )
+            count = f"{len(self.broken)} of {len(self.index)} images"
+            raise InputError(f"{count} cannot be read, more than the {limit} allowed; the last: {where}: {reason}")
 
 
 def check_records(index: RecordIndex, decode: ExampleDecoder, *, max_records: int = 10_000) -> None:
@@ -224,7 +223,7 @@ def eval_dataset(
     read = _reader(index)
     count = len(index)
 
-    def report_gap(expected: tf.Tensor, element: tuple[tf.Tensor, Example]):
+    def report_gap(expected: tf.Tensor, element: tuple[tf.Tensor, Example]) -> tuple[tf.Tensor, tuple[tf.Tensor, Example]]:
         record = element[0]
 
         def report() -> tf.Tensor:
@@ -297,7 +296,7 @@ def _report_replaced(monitor: RecordMonitor, order: TrainOrder, step: tf.Tensor,
         monitor.report(np.array([order.record(draws[number]) for number in failed]))
         if numbers.min() < 0:
             monitor.fail(f"step {step}: none of {last} records drawn can be read, the last: {list(monitor.broken.values())[-1]}")
-        return np.int64(0)
+        return np.zeros([], np.int64)
 
     complete = tf.reduce_all((numbers >= 0) & (numbers < order.batch_size))
     noted = tf.cond(complete, lambda: tf.constant(0, tf.int64), lambda: tf.numpy_function(report, [step, numbers], tf.int64))
@@ -308,7 +307,7 @@ def _report_replaced(monitor: RecordMonitor, order: TrainOrder, step: tf.Tensor,
 def _reporting(monitor: RecordMonitor) -> Callable[[np.ndarray], np.ndarray]:
     def report(records: np.ndarray) -> np.ndarray:
         monitor.report(records)
-        return np.int64(0)
+        return np.zeros([], np.int64)
 
     return report
 

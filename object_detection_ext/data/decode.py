@@ -6,9 +6,10 @@ Bad ground truth is found twice: inside the graph, where every record passes for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -149,7 +150,7 @@ class ExampleDecoder:
             return f"the box coordinates differ in number: {dict(zip(_BOX_KEYS, counts, strict=True))}"
         return self._find_length_problem(features, counts[0]) or self._find_object_problem(features)
 
-    def _find_length_problem(self, features, count: int) -> str | None:
+    def _find_length_problem(self, features: Mapping[str, Any], count: int) -> str | None:
         for key in (*_OPTIONAL_KEYS, schema.OBJECT_CLASS_LABEL, schema.OBJECT_CLASS_TEXT):
             length = len(_values(features[key]))
             if length not in (0, count):
@@ -160,7 +161,7 @@ class ExampleDecoder:
             return f"{schema.OBJECT_CLASS_LABEL} is empty for {count} boxes{without}"
         return None
 
-    def _find_object_problem(self, features) -> str | None:
+    def _find_object_problem(self, features: Mapping[str, Any]) -> str | None:
         boxes = np.array([features[key].float_list.value for key in _BOX_KEYS], np.float32).T  # [N, 4]
         ordered = np.all(boxes[:, :2] <= boxes[:, 2:], axis=1)
         if not ordered.all():
@@ -218,6 +219,6 @@ def _first_filled(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.strings.length(first) > 0, first, second)
 
 
-def _values(feature) -> Sequence:
+def _values(feature: Any) -> Sequence[Any]:
     kind = feature.WhichOneof("kind")
     return getattr(feature, kind).value if kind else ()
