@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
 from object_detection_ext.targets.box_coder import BoxCoder
-from object_detection_ext.targets.matcher import IGNORED, UNMATCHED, ArgMaxMatcher
+from object_detection_ext.targets.matcher import IGNORED, ArgMaxMatcher
 from object_detection_ext.targets.similarity import Similarity
 from object_detection_ext.types import GroundTruth, Targets
-
-# Where padded boxes are put: less similar to any anchor than every real box, for each similarity (IoU 0, squared distance 1e18).
-_FAR_AWAY = 1e9
 
 
 @dataclass(frozen=True)
@@ -38,51 +35,54 @@ class TargetAssigner:
     def __call__(self, ground_truth: GroundTruth, anchors: tf.Tensor, *, num_classes: int) -> Targets:
         """Assigns targets; `anchors` is [A, 4] float32 in the frame of the boxes. Nothing here has a gradient."""
         anchors = tf.convert_to_tensor(anchors, tf.float32)
-        truth = _trim(ground_truth)
-        real = _is_real(truth)
-        matches = self.matcher(
-            self.similarity(truth.boxes, anchors),
-            has_boxes=truth.num_boxes > 0,
-            forced=real & (truth.weights > 0.0),
-        )
-        matched = matches >= 0
-        row = tf.maximum(matches, 0)
-        weights = tf.gather(truth.weights, row, batch_dims=1)  # [B, A]
-        codes = self.box_coder.encode(tf.gather(truth.boxes, row, batch_dims=1), anchors)
-        class_weights = tf.where(matched, weights, tf.where(matches == IGNORED, 0.0, self.negative_class_weight))
-        class_targets = self._class_targets(tf.where(matched, tf.gather(truth.classes, row, batch_dims=1), UNMATCHED), num_classes)
+        batch_size = tf.shape(ground_truth.num_boxes)[0]
+        rows = _real_rows(ground_truth)
+        row = self.matcher(self.similarity(rows.boxes, anchors), rows.images, num_images=batch_size, forced=rows.weights > 0.0)  # [B, A]
+
+        # The meanings of -2 and -1 stand in front of those of the rows: one look-up serves all anchors.
+        entry = row - IGNORED
+        targets = tf.concat([self._one_hot([-1, -1], num_classes), self._one_hot(rows.classes, num_classes)], axis=0)  # [2 + R, C]
+        class_weights = tf.concat([[0.0, self.negative_class_weight], rows.weights], axis=0)
+        box_weights = tf.concat([[0.0, 0.0], rows.weights], axis=0)
+        first_row = tf.cumsum(ground_truth.num_boxes, exclusive=True)[:, tf.newaxis]
         return Targets(
-            class_targets=class_targets,
-            class_weights=tf.broadcast_to(class_weights[..., tf.newaxis], tf.shape(class_targets)),
-            box_targets=tf.where(matched[..., tf.newaxis], codes, 0.0),
-            box_weights=tf.where(matched, weights, 0.0),
-            matches=matches,
+            class_targets=tf.gather(targets, entry),
+            class_weights=tf.gather(tf.broadcast_to(class_weights[:, tf.newaxis], tf.shape(targets)), entry),
+            box_targets=self._encode(rows.boxes, anchors, row),
+            box_weights=tf.gather(box_weights, entry),
+            matches=tf.where(row >= 0, row - first_row, row),
         )
 
-    def _class_targets(self, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
-        """`[B, A]` 0-based classes, -1 for background -> one-hot `[B, A, K + 1]` (or K)."""
-        if self.background == "none":
-            return tf.one_hot(classes, num_classes)
-        if self.background == "zeros":
-            classes = tf.where(classes == UNMATCHED, UNMATCHED - 1, classes)
-        return tf.one_hot(classes + 1, num_classes + 1)
+    def _one_hot(self, classes: tf.Tensor | list[int], num_classes: int) -> tf.Tensor:
+        """`[R]` 0-based classes, -1 for background -> `[R, K + 1]` (or `[R, K]`)."""
+        if self.background == "class":
+            return tf.one_hot(tf.convert_to_tensor(classes) + 1, num_classes + 1)
+        one_hot = tf.one_hot(classes, num_classes)
+        return tf.pad(one_hot, [[0, 0], [1, 0]]) if self.background == "zeros" else one_hot
+
+    def _encode(self, boxes: tf.Tensor, anchors: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+        """`[R, 4], [A, 4], [B, A] -> [B, A, code size]`, 0 where nothing is matched: few anchors are, so only those are encoded."""
+        positives = tf.where(row >= 0)  # [P, 2]: image, anchor
+        codes = self.box_coder.encode(tf.gather(boxes, tf.gather_nd(row, positives)), tf.gather(anchors, positives[:, 1]))
+        shape = tf.concat([tf.shape(row, tf.int64), [self.box_coder.code_size]], axis=0)
+        return tf.scatter_nd(positives, codes, shape)
 
 
-def _is_real(truth: GroundTruth) -> tf.Tensor:
-    """`[B, N]` bool: which rows are boxes and not padding."""
-    return tf.range(tf.shape(truth.boxes)[1])[tf.newaxis] < truth.num_boxes[:, tf.newaxis]
+class _Rows(NamedTuple):
+    """The boxes of all images, without padding."""
+
+    boxes: tf.Tensor  # [R, 4] float32
+    classes: tf.Tensor  # [R] int32
+    weights: tf.Tensor  # [R] float32
+    images: tf.Tensor  # [R] int32, ascending
 
 
-def _trim(truth: GroundTruth) -> GroundTruth:
-    """Cuts the padding down to the fullest image of the batch (at least one row), puts what is left of it far away."""
-    width = tf.maximum(tf.reduce_max(truth.num_boxes), 1)
-
-    def cut(rows: tf.Tensor) -> tf.Tensor:
-        rows = rows[:, :width]
-        if rows.shape[1] != 0 and truth.boxes.shape[1] not in (None, 0):
-            return rows
-        missing = width - tf.shape(rows)[1]
-        return tf.pad(rows, [[0, 0], [0, missing]] + [[0, 0]] * (len(rows.shape) - 2))
-
-    truth = truth._replace(boxes=cut(truth.boxes), classes=cut(truth.classes), weights=cut(truth.weights))
-    return truth._replace(boxes=tf.where(_is_real(truth)[..., tf.newaxis], truth.boxes, _FAR_AWAY))
+def _real_rows(truth: GroundTruth) -> _Rows:
+    is_real = tf.sequence_mask(truth.num_boxes, tf.shape(truth.boxes)[1])  # [B, N]
+    places = tf.where(is_real)  # [R, 2]
+    return _Rows(
+        boxes=tf.gather_nd(truth.boxes, places),
+        classes=tf.gather_nd(truth.classes, places),
+        weights=tf.gather_nd(truth.weights, places),
+        images=tf.cast(places[:, 0], tf.int32),
+    )

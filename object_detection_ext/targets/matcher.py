@@ -38,37 +38,61 @@ class ArgMaxMatcher:
                 f"unmatched_threshold must be < matched_threshold ({self.matched_threshold}), got {self.unmatched_threshold}"
             )
 
-    def __call__(self, similarity: tf.Tensor, *, has_boxes: tf.Tensor, forced: tf.Tensor) -> tf.Tensor:
+    def __call__(self, similarity: tf.Tensor, images: tf.Tensor, *, num_images: tf.Tensor | int, forced: tf.Tensor) -> tf.Tensor:
         """Matches a batch.
 
         Args:
-            similarity: [B, N, A] float32, N >= 1; padded rows must be no more similar than any real row before them.
-            has_boxes: [B] bool, whether the image has real rows.
-            forced: [B, N] bool, the rows that may claim an anchor under `force_match_for_each_row`: real, weight > 0.
+            similarity: [R, A] float32, a row for each box of all images.
+            images: [R] int32, the image of each row, ascending.
+            num_images: B.
+            forced: [R] bool, the rows that may claim an anchor under `force_match_for_each_row`.
 
         Returns:
             [B, A] int32: -2 ignored, -1 unmatched, else the row.
         """
-        matches = tf.argmax(similarity, axis=1, output_type=tf.int32)  # [B, A]
-        if self.matched_threshold is not None:
-            matches = self._apply_thresholds(matches, tf.reduce_max(similarity, axis=1))
-        matches = tf.where(has_boxes[:, tf.newaxis], matches, UNMATCHED)
-        return _force_matches(matches, similarity, forced) if self.force_match_for_each_row else matches
+        num_rows = tf.shape(similarity)[0]
+        best = _max_per_image(similarity, images, num_images)  # [B, A]
+        matches = self._apply_thresholds(_first_best(similarity, best, images, num_images), best)
+        if not self.force_match_for_each_row:
+            return matches
+        best_anchor = tf.argmax(similarity, axis=1, output_type=tf.int32)  # [R]
+        claims = tf.tensor_scatter_nd_min(
+            tf.fill(tf.shape(matches), num_rows),
+            tf.stack([images, best_anchor], axis=1),
+            tf.where(forced, tf.range(num_rows), num_rows),
+        )
+        return tf.where(claims < num_rows, claims, matches)
 
     def _apply_thresholds(self, matches: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+        is_unmatched = matches == UNMATCHED  # an image without boxes
+        if self.matched_threshold is None:
+            return matches
         unmatched_threshold = self.matched_threshold if self.unmatched_threshold is None else self.unmatched_threshold
         below, between = (UNMATCHED, IGNORED) if self.negatives_lower_than_unmatched else (IGNORED, UNMATCHED)
         if unmatched_threshold != self.matched_threshold:
-            matches = tf.where(best < self.matched_threshold, between, matches)
-        return tf.where(best < unmatched_threshold, below, matches)
+            matches = _fill_where(best < self.matched_threshold, between, matches)
+        matches = _fill_where(best < unmatched_threshold, below, matches)
+        return _fill_where(is_unmatched, UNMATCHED, matches)
 
 
-def _force_matches(matches: tf.Tensor, similarity: tf.Tensor, forced: tf.Tensor) -> tf.Tensor:
-    """Gives every forced row its best anchor; `[B, A], [B, N, A], [B, N] -> [B, A]`."""
-    batch_size, num_rows = tf.unstack(tf.shape(forced))
-    best_anchor = tf.argmax(similarity, axis=2, output_type=tf.int32)  # [B, N]
-    image = tf.broadcast_to(tf.range(batch_size)[:, tf.newaxis], [batch_size, num_rows])
-    row = tf.where(forced, tf.range(num_rows)[tf.newaxis], num_rows)  # a row that may not claim loses against all
-    claims = tf.fill(tf.shape(matches), num_rows)
-    claims = tf.tensor_scatter_nd_min(claims, tf.stack([image, best_anchor], axis=-1), row)
-    return tf.where(claims < num_rows, claims, matches)
+def _first_best(similarity: tf.Tensor, best: tf.Tensor, images: tf.Tensor, num_images: tf.Tensor | int) -> tf.Tensor:
+    """`[R, A], [B, A], [R] -> [B, A]` int32: the first row that reaches its image's best; -1 in an image without rows.
+
+    An argmax per image out of passes that TensorFlow vectorises: the first row has the highest rank.
+    """
+    num_rows = tf.shape(similarity)[0]
+    ranks = tf.cast(tf.range(num_rows, 0, -1), tf.float32)[:, tf.newaxis]  # R, ..., 1
+    is_best = tf.cast(tf.equal(similarity, tf.gather(best, images)), tf.float32)
+    first = num_rows - tf.cast(_max_per_image(is_best * ranks, images, num_images), tf.int32)
+    return _fill_where(first == num_rows, UNMATCHED, first)
+
+
+def _max_per_image(values: tf.Tensor, images: tf.Tensor, num_images: tf.Tensor | int) -> tf.Tensor:
+    """`[R, A], [R] -> [B, A]`, 0 for images without rows; the segment op ends at the last image that has any."""
+    maxima = tf.math.segment_max(values, images)
+    return tf.pad(maxima, [[0, num_images - tf.shape(maxima)[0]], [0, 0]])
+
+
+def _fill_where(condition: tf.Tensor, value: int, otherwise: tf.Tensor) -> tf.Tensor:
+    # A select that broadcasts a scalar is ten times slower than filling a tensor first.
+    return tf.where(condition, tf.fill(tf.shape(otherwise), value), otherwise)
