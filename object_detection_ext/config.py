@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from object_detection_ext.config_support import ALLOWED_VALUES, NOT_SUPPORTED, OLD_RUNTIME_ONLY
+from object_detection_ext.config_support import ALLOWED_VALUES, FIRST_ONLY, NOT_SUPPORTED, OLD_RUNTIME_ONLY
 from object_detection_ext.errors import InputError
 from object_detection_ext.protos import pipeline_pb2
 from object_detection_ext.text_proto import SetField, merge_text, read_text, save_text, set_fields
@@ -64,10 +64,10 @@ class Config:
         try:
             yield
         except ValueError as error:
-            field_path = re.split(r"[^\w.\[\]]", str(error))[0]
-            if re.split(r"[.\[]", field_path)[0] not in self.proto.DESCRIPTOR.fields_by_name:
+            start = re.match(r"([\w.\[\]]+)(?= |:|$)", str(error))
+            if start is None or not _is_field_path(start[1]):
                 raise
-            raise InputError(f"{self.where(field_path)}: {error}") from error
+            raise InputError(f"{self.where(start[1])}: {error}") from error
 
     def text(self) -> str:
         """The effective configuration, overrides included, in text format."""
@@ -169,6 +169,8 @@ def old_runtime_settings(config: Config) -> list[str]:
 
 def _refusal(field: SetField) -> str | None:
     key = _key(field.descriptor)
+    if key in FIRST_ONLY and not field.path.endswith("[0]"):
+        return FIRST_ONLY[key]
     if key in NOT_SUPPORTED and not _is_default(field):
         return NOT_SUPPORTED[key]
     if key in ALLOWED_VALUES:
@@ -177,6 +179,13 @@ def _refusal(field: SetField) -> str | None:
         if value not in allowed:
             return f"got {value or 'an empty string'}, allowed: {', '.join(allowed)}"
     return None
+
+
+def _is_field_path(text: str) -> bool:
+    """Whether the first two steps of a dotted path exist: tells `model.ssd.depth` from a file `model.pbtxt`."""
+    first, _, rest = re.sub(r"\[\d+\]", "", text).partition(".")
+    field = pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR.fields_by_name.get(first)
+    return field is not None and (not rest or rest.partition(".")[0] in cast(Descriptor, field.message_type).fields_by_name)
 
 
 def _key(descriptor: FieldDescriptor) -> str:

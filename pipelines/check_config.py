@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--build", action="store_true", help="make the network too; needs no data")
     arguments = parser.parse_args(argv)
     config = load_config(arguments.pipeline_config_path, override=arguments.config_override)
+    print(format_summary(summarize(config)), flush=True)  # before the error, which it helps to understand
     check_supported(config)
-    print(format_summary(summarize(config)))
     if arguments.build:
         print(build_report(config))
     return 0
@@ -43,14 +43,16 @@ def build_report(config: Config) -> str:
     built = time.perf_counter()
     parameters = sum(int(weight.shape.num_elements()) for weight in detector.network.trainable_weights)
     fixed = sum(int(weight.shape.num_elements()) for weight in detector.network.non_trainable_weights)
+    feature_maps = ", ".join(f"{height} x {width}" for height, width in detector.feature_map_shapes)
     return "\n".join(
         [
             "built",
-            f"  input       {' x '.join(str(size) for size in detector.network.input_shape[1:])}",
-            f"  parameters  {parameters:,} trained, {fixed:,} not (batch-norm statistics)",
-            f"  anchors     {len(detector.anchors):,}",
-            f"  layers      {len(detector.network.layers)}",
-            f"  seconds     {built - imported:.1f}, after {imported - start:.1f} for loading TensorFlow",
+            f"  input         {' x '.join(str(size) for size in detector.network.input_shape[1:])}",
+            f"  feature maps  {feature_maps}",
+            f"  anchors       {len(detector.anchors)}",
+            f"  parameters    {parameters:,} trained, {fixed:,} not",
+            f"  layers        {len(detector.network.layers)}",
+            f"  seconds       {built - imported:.1f}, after {imported - start:.1f} for loading TensorFlow",
         ]
     )
 

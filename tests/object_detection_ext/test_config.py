@@ -228,3 +228,12 @@ def test_errors_of_builders_get_their_place(write):
 def test_a_config_without_a_model_is_refused(write):
     with pytest.raises(InputError, match=r"^pipeline.config: model.ssd is not set: this project trains SSD detectors"):
         check_supported(load_config(write("train_config { batch_size: 1 }")))
+
+
+@pytest.mark.parametrize("message", ["model.pbtxt:3: label map item has no id", "model/label_map.pbtxt:3: no id", "train_config"])
+def test_only_paths_into_the_config_get_a_place(write, message):
+    config = load_config(write(CONFIG))
+    expected = f"pipeline.config:10: {message}" if message == "train_config" else message
+    with pytest.raises(InputError) as caught, config.locate_errors():
+        raise InputError(message)
+    assert str(caught.value) == expected

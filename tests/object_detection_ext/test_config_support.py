@@ -1,0 +1,201 @@
+"""No field is ignored in silence: what the code does not read is in a table of `config_support`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from object_detection_ext.config import check_supported, load_config, old_runtime_settings
+from object_detection_ext.config_support import ALLOWED_VALUES, FIRST_ONLY, NOT_SUPPORTED, OLD_RUNTIME_ONLY, ONLY_WITH
+from object_detection_ext.errors import InputError
+from object_detection_ext.protos import pipeline_pb2, preprocessor_pb2
+
+ROOT = Path(__file__).resolve().parents[2]
+READERS = ("object_detection_ext/builders", "pipelines/train.py", "pipelines/evaluate.py")
+SSD = "model { ssd { num_classes: 1 } }\n"
+
+
+def _fields(descriptor: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
+    """Every field that a config can set, without those inside of refused messages."""
+    for field in descriptor.fields:
+        yield field
+        key = f"{descriptor.name}.{field.name}"
+        if field.message_type is not None and key not in NOT_SUPPORTED and field.message_type.full_name not in seen:
+            seen.add(field.message_type.full_name)
+            yield from _fields(field.message_type, seen)
+
+
+FIELDS = {f"{field.containing_type.name}.{field.name}": field for field in _fields(pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR, set())}
+
+
+def _names_read() -> set[str]:
+    """Attributes and whole strings in the code that turns configs into objects."""
+    names: set[str] = set()
+    paths = [path for reader in READERS for path in ([ROOT / reader] if reader.endswith(".py") else sorted((ROOT / reader).glob("*.py")))]
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                names.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.add(node.value)
+    return names
+
+
+# Messages whose settings reach a dataclass by their names, and fields that are what is left after the others.
+READ_AS_A_WHOLE = {field.message_type.name for field in preprocessor_pb2.PreprocessingStep.DESCRIPTOR.fields}
+READ_AS_THE_REST = {"Regularizer.l2_regularizer"}
+# Feature extractors refuse the pyramid that is not theirs.
+REFUSED_BY_THE_EXTRACTOR = {"FeaturePyramidNetworks", "BidirectionalFeaturePyramidNetworks"}
+
+
+def test_every_field_is_read_or_in_a_table():
+    known = NOT_SUPPORTED.keys() | OLD_RUNTIME_ONLY | ONLY_WITH.keys() | ALLOWED_VALUES.keys() | READ_AS_THE_REST
+    read = _names_read()
+    ignored = {key for key, field in FIELDS.items() if key not in known and field.name not in read}
+    assert {key for key in ignored if key.partition(".")[0] not in READ_AS_A_WHOLE | REFUSED_BY_THE_EXTRACTOR} == set()
+
+
+def test_the_builder_of_the_augmentation_refuses_the_same_steps():
+    from object_detection_ext.builders.preprocessor import build_augmentation
+
+    for field in preprocessor_pb2.PreprocessingStep.DESCRIPTOR.fields:
+        step = preprocessor_pb2.PreprocessingStep()
+        getattr(step, field.name).SetInParent()
+        try:
+            build_augmentation([step])
+            refused = False
+        except InputError as error:  # also for settings that the step needs
+            refused = "is not supported" in str(error)
+        assert refused == (f"PreprocessingStep.{field.name}" in NOT_SUPPORTED), field.name
+
+
+def test_the_tables_name_fields_that_exist():
+    tables = (
+        NOT_SUPPORTED.keys() | OLD_RUNTIME_ONLY | ONLY_WITH.keys() | set(ONLY_WITH.values()) | ALLOWED_VALUES.keys() | FIRST_ONLY.keys()
+    )
+    assert tables - FIELDS.keys() == set()
+    assert not NOT_SUPPORTED.keys() & OLD_RUNTIME_ONLY
+    assert all(
+        name in {value.name for value in FIELDS[key].enum_type.values}
+        for key, values in ALLOWED_VALUES.items()
+        if FIELDS[key].enum_type
+        for name in values
+    )
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def check_text(text: str) -> list[str]:
+        Path("pipeline.config").write_text(SSD + text)
+        return check_supported(load_config("pipeline.config"))
+
+    return check_text
+
+
+def _value(field: FieldDescriptor, *, default: bool) -> str:
+    """Text that sets the field, to its default or to something else."""
+    if field.message_type is not None:
+        return f"{field.name} {{}}"
+    if isinstance(field.default_value, list):
+        value = '"x"' if field.type == FieldDescriptor.TYPE_STRING else "1"
+    elif field.enum_type is not None:
+        others = [number.name for number in field.enum_type.values if number.number != field.default_value]
+        value = field.enum_type.values_by_number[field.default_value].name if default else others[0]
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        value = f'"{field.default_value}"' if default else '"something"'
+    elif field.type == FieldDescriptor.TYPE_BOOL:
+        value = str(field.default_value if default else not field.default_value).lower()
+    else:
+        value = repr(field.default_value if default else field.default_value + 1)
+    return f"{field.name}: {value}"
+
+
+def _text(key: str, *, default: bool) -> str:
+    """A config that sets one field, by the shortest way to its message."""
+    setting = _value(FIELDS[key], default=default)
+    for name in reversed(_way_to(FIELDS[key].containing_type)):
+        setting = f"{name} {{ {setting} }}"
+    return setting
+
+
+def _way_to(message: Descriptor) -> list[str]:
+    ways: list[tuple[Descriptor, list[str]]] = [(pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR, [])]
+    for descriptor, way in ways:
+        if descriptor.full_name == message.full_name:
+            return way
+        ways += [(field.message_type, [*way, field.name]) for field in descriptor.fields if field.message_type is not None and len(way) < 8]
+    raise AssertionError(message.full_name)
+
+
+@pytest.mark.parametrize("key", NOT_SUPPORTED)
+def test_what_is_not_supported_is_refused_with_its_place_and_reason(check, key):
+    with pytest.raises(InputError) as caught:
+        check(_text(key, default=False))
+    message = str(caught.value)
+    assert message.startswith("pipeline.config:2: ")
+    assert FIELDS[key].name in message
+    assert message.endswith(f" is not supported: {NOT_SUPPORTED[key]}")
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in NOT_SUPPORTED if FIELDS[key].message_type is None and not isinstance(FIELDS[key].default_value, list)]
+)
+def test_a_default_is_accepted(check, key):
+    assert check(_text(key, default=True)) == []
+
+
+@pytest.mark.parametrize("key", sorted(OLD_RUNTIME_ONLY))
+def test_what_steered_the_old_runtime_is_named_and_accepted(check, key):
+    (named,) = check(_text(key, default=False))
+    assert named.endswith("(pipeline.config:2)")
+    assert FIELDS[key].name in named
+    assert check(_text(key, default=True)) == []
+
+
+@pytest.mark.parametrize("key", sorted(ONLY_WITH))
+def test_what_says_nothing_alone_is_accepted(check, key):
+    assert check(_text(key, default=False)) == []
+
+
+def test_several_settings_are_refused_in_one_line(check):
+    with pytest.raises(InputError) as caught:
+        check("train_config {\n  use_bfloat16: true\n  use_multiclass_scores: true\n}\neval_config { metrics_set: 'oid_metrics' }")
+    assert str(caught.value) == (
+        "pipeline.config: 3 settings are not supported: "
+        "train_config.use_multiclass_scores (line 4): class targets are one-hot; "
+        "train_config.use_bfloat16 (line 3): training computes in float32; "
+        "eval_config.metrics_set[0] (line 6): got oid_metrics, allowed: coco_detection_metrics"
+    )
+
+
+def test_a_refused_message_is_named_once(check):
+    with pytest.raises(InputError) as caught:
+        check("graph_rewriter { quantization { delay: 5 weight_bits: 8 } }")
+    assert str(caught.value).count("graph_rewriter") == 1
+
+
+def test_a_second_evaluation_set_is_not_left_out_in_silence(check):
+    reader = 'eval_input_reader { tf_record_input_reader { input_path: "a" } }\n'
+    assert check(reader) == []
+    with pytest.raises(InputError, match=r"^pipeline.config:3: eval_input_reader\[1\] is not supported: evaluation reads one set"):
+        check(reader * 2)
+
+
+def test_the_published_mobilenet_config_needs_no_change_but_its_checkpoint(test_data):
+    path = test_data / "odapi" / "configs" / "ssd_mobilenet_v2_320x320_coco17_tpu-8.config"
+    config = load_config(path, override='train_config { fine_tune_checkpoint: "" }')
+    check_supported(config)
+    assert old_runtime_settings(config) == [
+        "model.ssd.matcher.argmax_matcher.use_matmul_gather",
+        "model.ssd.inplace_batchnorm_update",
+        "train_config.sync_replicas",
+        "train_config.startup_delay_steps",
+        "train_config.replicas_to_aggregate",
+        "train_config.unpad_groundtruth_tensors",
+    ]
