@@ -36,7 +36,7 @@ class Evaluator:
         self._quiet = quiet
         self._summary_dir = summary_dir
         self._writer: tf.summary.SummaryWriter | None = None
-        self._predict = tf.function(task.predict)
+        self._predict = tf.function(task.predict, autograph=False)
         self._dataset: tf.data.Dataset | None = None
 
     def run(self, step: int) -> dict[str, float]:

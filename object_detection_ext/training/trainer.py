@@ -59,6 +59,7 @@ class Trainer(orbit.StandardTrainer):
         if self._sums is not None:
             self._sums.assign(tf.zeros_like(self._sums))
 
+    @tf.autograph.experimental.do_not_convert  # nothing in a step branches on a tensor; converting it would double the tracing time
     def train_step(self, iterator: Any) -> None:
         batch = next(iterator)
         self.strategy.run(self._replica_step, args=(batch,))
