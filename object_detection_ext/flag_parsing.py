@@ -111,6 +111,6 @@ def _help_text(flag_values: flags.FlagValues, usage: str) -> str:
 
 def _describe(flag: flags.Flag) -> str:
     prefix = "--[no]" if flag.boolean else "--"
-    default = "required" if _is_required(flag) else f"default: {flag.default_as_str or 'none'}"
+    default = "required" if _is_required(flag) else f"default: {'none' if flag.default in (None, '') else flag.default}"
     text = textwrap.fill(f"{flag.help} ({default})", width=100, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return f"  {prefix}{flag.name}\n{text}"
