@@ -135,7 +135,7 @@ def test_documented_commands_exist_with_their_flags() -> None:
     for where, line in _documented_commands():
         words = shlex.split(line, comments=True)[1:]
         module = words[1] if words[0] == "-m" else words[0].removesuffix(".py")
-        if module in ("venv", "pip") or "reference" in words[0] or module.startswith("object_detection."):
+        if module in ("object_detection.model_main_tf2", "train_mine"):  # the original; the example of docs/extending.md
             continue
         if module not in help_texts:
             help_texts[module] = _run_light(module, "--help").stdout
