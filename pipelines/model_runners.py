@@ -1,0 +1,166 @@
+"""The three kinds of models behind one call: an image in, raw detections out. A `.tflite` runs without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from object_detection_ext.data.bilinear import resize_bilinear
+from object_detection_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from object_detection_ext.models.detector import SsdDetector
+
+_POSTPROCESS = b"TFLite_Detection_PostProcess"
+_OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+
+
+class RawDetections(NamedTuple):
+    """What a model says about one image, in its own order."""
+
+    boxes: np.ndarray  # [M, 4] float32, normalised to the image, perhaps beyond it
+    class_ids: np.ndarray  # [M] int, label ids (from 1)
+    scores: np.ndarray  # [M] float32
+
+
+Runner = Callable[[np.ndarray], RawDetections]  # of an image [H, W, 3] uint8
+
+
+class TfliteRunner:
+    """A `.tflite` that ends in `TFLite_Detection_PostProcess`, or whose outputs carry its names.
+
+    The image is stretched to the input size as in training. A float32 input gets [-1, 1], the range of MobileNet feature extractors; a
+    uint8 or int8 input gets the same, quantised by the input's own scale and zero point.
+
+    Raises:
+        InputError: it is not a detector, or cannot be run; says what was found.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        content = path.read_bytes()
+        try:
+            # One thread: with T > 1 threads the regular non-maximum suppression of the runtime skips class T
+            # (detection_postprocess.cc starts `next_col` at T and increments before use; tensorflow/tensorflow issue 56058).
+            self._interpreter = Interpreter(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"{path}: the TFLite runtime refuses this file: {str(error).splitlines()[0]}") from error
+        self._input = self._checked_input(path)
+        self._outputs = _postprocess_outputs(content) or self._outputs_by_name(path)
+
+    def __call__(self, image: np.ndarray) -> RawDetections:
+        _, height, width, _ = self._input["shape"]
+        pixels = resize_bilinear(image, (int(height), int(width)))
+        self._interpreter.set_tensor(self._input["index"], as_input(pixels, self._input)[np.newaxis])
+        self._interpreter.invoke()
+        boxes, classes, scores, count = (self._interpreter.get_tensor(index) for index in self._outputs)
+        num_detections = round(float(count.reshape(-1)[0]))
+        class_ids = classes.reshape(-1)[:num_detections].astype(np.int64) + 1
+        return RawDetections(boxes.reshape(-1, 4)[:num_detections], class_ids, scores.reshape(-1)[:num_detections])
+
+    def _checked_input(self, path: Path) -> dict[str, Any]:
+        inputs = self._interpreter.get_input_details()
+        found = ", ".join(_describe(tensor) for tensor in inputs)
+        if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["shape"][0] != 1 or inputs[0]["shape"][-1] != 3:
+            raise InputError(f"{path} is not a detector for photos: its input must be one image [1, height, width, 3], found {found}")
+        if inputs[0]["dtype"] not in (np.float32, np.uint8, np.int8):
+            raise InputError(f"{path}: the input must be float32, uint8 or int8, found {found}")
+        return inputs[0]
+
+    def _outputs_by_name(self, path: Path) -> list[int]:
+        outputs = self._interpreter.get_output_details()
+        indices = {str(tensor["name"]).partition(":")[0]: int(tensor["index"]) for tensor in outputs}
+        if not all(name in indices for name in _OUTPUTS):
+            found = ", ".join(_describe(tensor) for tensor in outputs)
+            raise InputError(
+                f"{path} is not a detector: it has no {_POSTPROCESS.decode()} and its outputs are {found} (expected {', '.join(_OUTPUTS)})"
+            )
+        return [indices[name] for name in _OUTPUTS]
+
+
+def saved_model_runner(folder: Path) -> Runner:
+    """A SavedModel with the API's signature: `input_tensor` [1, H, W, 3] uint8 to `detection_*`, class ids from 1.
+
+    Raises:
+        InputError: it cannot be loaded or has other inputs or outputs; says what was found.
+    """
+    import tensorflow as tf
+
+    try:
+        model = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(f"{folder}: TensorFlow cannot load this SavedModel: {str(error).splitlines()[0]}") from error
+    signature = model.signatures.get("serving_default")
+    if signature is None:
+        raise InputError(f"{folder} is not a detector: no signature serving_default, found {', '.join(model.signatures) or 'none'}")
+    missing = [name for name in _OUTPUTS if name not in signature.structured_outputs]
+    if missing:
+        raise InputError(f"{folder} is not a detector: no output {', '.join(missing)}; found {', '.join(signature.structured_outputs)}")
+    inputs = list(signature.structured_input_signature[1].items())
+    if len(inputs) != 1 or inputs[0][1].dtype not in (tf.uint8, tf.float32):
+        found = ", ".join(f"{name} {spec.dtype.name}" for name, spec in inputs)
+        raise InputError(f"{folder}: the input must be one uint8 or float32 image, found {found} (export with --input_type image_tensor)")
+    name, spec = inputs[0]
+
+    def run(image: np.ndarray) -> RawDetections:
+        # Through `model`, which must stay alive: its signature alone does not keep its variables.
+        outputs = model.signatures["serving_default"](**{name: tf.constant(image[np.newaxis], spec.dtype)})
+        boxes, classes, scores, count = (outputs[output][0].numpy() for output in _OUTPUTS)
+        num_detections = round(float(count))
+        return RawDetections(boxes[:num_detections], classes[:num_detections].astype(np.int64), scores[:num_detections])
+
+    return run
+
+
+def checkpoint_runner(detector: SsdDetector) -> Runner:
+    """A detector built from a config, with the weights of a checkpoint."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)], autograph=False)
+    def detect(images: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        inputs, true_shapes = detector.preprocess(images)
+        detections = detector.postprocess(detector.predict(inputs, training=False), true_shapes)
+        content = tf.cast(true_shapes, tf.float32) / tf.cast(tf.shape(inputs)[1:3], tf.float32)  # [1, 2], of the padded input
+        return detections, tf.tile(content, [1, 2])
+
+    def run(image: np.ndarray) -> RawDetections:
+        detections, content = detect(tf.constant(image[np.newaxis]))
+        count = int(detections.num_detections[0])
+        boxes = detections.boxes[0, :count].numpy() / content[0].numpy()
+        return RawDetections(boxes, detections.classes[0, :count].numpy().astype(np.int64) + 1, detections.scores[0, :count].numpy())
+
+    return run
+
+
+def as_input(pixels: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Pixels `[h, w, 3]` float32 in [0, 255] in the dtype and range of the input tensor."""
+    dtype = tensor["dtype"]
+    if dtype == np.float32:
+        return pixels * np.float32(2 / 255) - np.float32(1)
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(dtype)
+    if not scale or abs(scale * 255 - 2) < 0.02:  # one step a grey level: the pixels themselves, as an app on a phone passes them
+        return np.clip(np.round(pixels) + limits.min, limits.min, limits.max).astype(dtype)
+    return np.clip(np.round((pixels * (2 / 255) - 1) / scale) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def _postprocess_outputs(content: bytes) -> list[int] | None:
+    """Tensor indices of boxes, classes, scores and count: the order of the operation's own outputs, whatever a converter made of names."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model: Any = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    for i in range(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        if model.OperatorCodes(operator.OpcodeIndex()).CustomCode() == _POSTPROCESS:
+            return [int(index) for index in operator.OutputsAsNumpy()]
+    return None
+
+
+def _describe(tensor: dict[str, Any]) -> str:
+    return f"{tensor['name']} {list(map(int, tensor['shape']))} {np.dtype(tensor['dtype']).name}"
