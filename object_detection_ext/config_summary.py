@@ -145,7 +145,7 @@ def _training(proto: pipeline_pb2.TrainEvalPipelineConfig) -> Lines:
     for label, patterns in (("only trained", train.update_trainable_variables), ("not trained", train.freeze_variables)):
         if patterns:
             yield label, ", ".join(patterns)
-    yield "train input", _reader(proto.train_input_reader)
+    yield "train input", _reader(proto.train_input_reader) + ("" if proto.train_input_reader.shuffle else "; not shuffled")
 
 
 def _start(train: train_pb2.TrainConfig) -> str:
@@ -186,15 +186,16 @@ def _evaluation(proto: pipeline_pb2.TrainEvalPipelineConfig) -> Lines:
         yield "input", "none: no evaluation while training"
         return
     metrics = ", ".join(proto.eval_config.metrics_set) or "coco_detection_metrics"
-    yield "metrics", f"{metrics}, {proto.eval_config.batch_size} images at a time"
+    averaged = ", of the averaged weights" if proto.eval_config.use_moving_averages else ""
+    yield "metrics", f"{metrics}{averaged}"
+    yield "batch size", str(proto.eval_config.batch_size)
     for index, reader in enumerate(proto.eval_input_reader):
         yield "input" if index == 0 else "", _reader(reader)
 
 
 def _reader(reader: input_reader_pb2.InputReader) -> str:
     paths = ", ".join(reader.tf_record_input_reader.input_path) or "(no input_path)"
-    order = f"shuffled over {reader.shuffle_buffer_size}" if reader.shuffle else "in order"
-    return f"{paths}; {order}; label map {reader.label_map_path or '(none)'}"
+    return f"{paths}; label map {reader.label_map_path or '(none)'}"
 
 
 def _notes(config: Config) -> Lines:

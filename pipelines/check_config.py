@@ -2,7 +2,8 @@
 
     python -m pipelines.check_config --pipeline_config_path pipeline.config [--config_override 'train_config { batch_size: 4 }'] [--build]
 
-Exit code 0 when training could use the config; paths still to be filled in are listed, not refused.
+Exit code 0 when nothing is wrong with it; paths still to be filled in are listed, not refused. `--build` also checks what only the builders
+know: the feature extractor's name and whether the sizes fit together.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from export.quiet import quiet_tensorflow
 from object_detection_ext.command_line import run
 from object_detection_ext.config import Config, check_supported, load_config
-from object_detection_ext.config_summary import format_summary, summarize
+from object_detection_ext.config_summary import Line, format_summary, summarize
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Checks a pipeline.config and prints the settings that a run would use.")
     parser.add_argument("--pipeline_config_path", required=True, metavar="FILE")
     parser.add_argument("--config_override", default="", metavar="TEXT", help="text-format settings merged over the file")
-    parser.add_argument("--build", action="store_true", help="make the network too; needs no data")
+    parser.add_argument("--build", action="store_true", help="also make network, losses, augmentation and optimizer; needs no data")
     arguments = parser.parse_args(argv)
     config = load_config(arguments.pipeline_config_path, override=arguments.config_override)
     print(format_summary(summarize(config)), flush=True)  # before the error, which it helps to understand
@@ -33,28 +36,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_report(config: Config) -> str:
-    """Builds the network and says how large it is."""
+    """Builds everything that needs no data, and says how large the network is.
+
+    Raises:
+        InputError: A builder refuses a value; names file and line.
+    """
     start = time.perf_counter()
-    from object_detection_ext.builders.detector import build_detector  # TensorFlow takes seconds
+    quiet_tensorflow()  # before its import, which takes seconds
+    from object_detection_ext.builders.detector import build_detector
+    from object_detection_ext.builders.losses import build_detection_loss
+    from object_detection_ext.builders.optimizer import build_optimizer
+    from object_detection_ext.builders.preprocessor import build_augmentation
 
     imported = time.perf_counter()
+    train_config = config.proto.train_config
     with config.locate_errors():
         detector = build_detector(config.proto.model.ssd)
+        build_detection_loss(config.proto.model.ssd)
+        build_augmentation(train_config.data_augmentation_options)
+        if config.proto.HasField("train_config"):
+            build_optimizer(train_config.optimizer)
     built = time.perf_counter()
-    parameters = sum(int(weight.shape.num_elements()) for weight in detector.network.trainable_weights)
-    fixed = sum(int(weight.shape.num_elements()) for weight in detector.network.non_trainable_weights)
-    feature_maps = ", ".join(f"{height} x {width}" for height, width in detector.feature_map_shapes)
-    return "\n".join(
-        [
-            "built",
-            f"  input         {' x '.join(str(size) for size in detector.network.input_shape[1:])}",
-            f"  feature maps  {feature_maps}",
-            f"  anchors       {len(detector.anchors)}",
-            f"  parameters    {parameters:,} trained, {fixed:,} not",
-            f"  layers        {len(detector.network.layers)}",
-            f"  seconds       {built - imported:.1f}, after {imported - start:.1f} for loading TensorFlow",
-        ]
-    )
+    lines = {
+        "input": " x ".join(str(size) for size in detector.network.input_shape[1:]),
+        "feature maps": ", ".join(f"{height} x {width}" for height, width in detector.feature_map_shapes),
+        "anchors": f"{len(detector.anchors)}",
+        "parameters": f"{_count(detector.network.trainable_weights):,} trained, {_count(detector.network.non_trainable_weights):,} not",
+        "layers": f"{len(detector.network.layers)}",
+        "seconds": f"{built - imported:.1f}, after {imported - start:.1f} for loading TensorFlow",
+    }
+    return format_summary([Line("built", label, text) for label, text in lines.items()])
+
+
+def _count(weights: Iterable[Any]) -> int:
+    return sum(int(weight.shape.num_elements()) for weight in weights)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from object_detection_ext.config import load_config
+from object_detection_ext.config_summary import format_summary, summarize
 from object_detection_ext.errors import InputError
 from pipelines.check_config import main
 
@@ -65,7 +67,7 @@ training
   augmentation       random_horizontal_flip
                      ssd_random_crop
   start              random weights
-  train input        train.record-*; shuffled over 2048; label map PATH_TO_BE_CONFIGURED
+  train input        train.record-*; label map PATH_TO_BE_CONFIGURED
 evaluation
   input              none: no evaluation while training
 notes
@@ -116,6 +118,15 @@ def test_an_empty_ssd_can_be_told_too(tmp_path, capsys):
     assert "(not set)" in capsys.readouterr().out
 
 
+def test_every_published_config_is_summarised(test_data):
+    paths = sorted(test_data.glob("odapi/configs/*ssd*.config"))
+    assert paths
+    for path in paths:
+        text = format_summary(summarize(load_config(path)))
+        assert load_config(path).proto.model.ssd.feature_extractor.type in text, path.name
+        assert all(line == line.rstrip() for line in text.splitlines()), path.name
+
+
 def test_what_is_not_supported_is_refused(config_path):
     override = "graph_rewriter { quantization { delay: 1 } }"
     with pytest.raises(InputError, match=r"^--config_override: graph_rewriter is not supported: training does not simulate quantisation"):
@@ -154,12 +165,28 @@ def test_no_tensorflow_without_build(config_path):
 def test_build_makes_the_network_without_data(config_path, capsys):
     assert main(["--pipeline_config_path", str(config_path), "--build"]) == 0
     report = capsys.readouterr().out.split("built\n")[1]
+    assert "  parameters    " in report
     assert "  input         160 x 192 x 3\n" in report
     # strides 16, 16, 32, ... : 10x12 twice, then halved; 3 anchors in the first map, 4 in the others
     assert "  feature maps  10 x 12, 10 x 12, 5 x 6, 3 x 3, 2 x 2, 1 x 1\n" in report
     assert f"  anchors       {3 * 120 + 4 * (120 + 30 + 9 + 4 + 1)}\n" in report
 
 
-def test_build_places_what_a_builder_refuses(config_path):
-    with pytest.raises(InputError, match=r"^--config_override: model.ssd.num_classes must be >= 1, got 0$"):
-        main(["--pipeline_config_path", str(config_path), "--config_override", "model { ssd { num_classes: 0 } }", "--build"])
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ("model { ssd { num_classes: 0 } }", "--config_override: model.ssd.num_classes must be >= 1, got 0"),
+        (
+            "train_config { data_augmentation_options { random_horizontal_flip { probability: 2 } } }",
+            "--config_override: train_config.data_augmentation_options[2].random_horizontal_flip.probability must be",
+        ),
+        (
+            "train_config { optimizer { use_moving_average: true moving_average_decay: 2 } }",
+            "--config_override: train_config.optimizer.moving_average_decay must be in (0, 1), got 2",
+        ),
+    ],
+)
+def test_build_places_what_a_builder_refuses(config_path, override, error):
+    with pytest.raises(InputError) as caught:
+        main(["--pipeline_config_path", str(config_path), "--config_override", override, "--build"])
+    assert str(caught.value).startswith(error)
