@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import signal
 import sys
@@ -85,13 +86,14 @@ def create_tf_record(
     targets = shard_paths(output, num_shards) + ([] if label_map else [label_map_path(output)])
     summary, places = Summary(outputs=targets), dict[str, str]()  # source id -> where it was annotated
     with AtomicFiles(output, targets) as files:
-        images = ordered_map(encoder, source.entries, num_workers=num_workers)
-        for index, image in enumerate(progress(images, total=num_images, label="converting")):
-            first = places.setdefault(image.source_id, image.where)
-            if first is not image.where:
-                raise InputError(f"{image.where}: the image {image.source_id!r} is already annotated by {first}")
-            files.write(index % num_shards, image.record)
-            summary.add(image)
+        encoded = ordered_map(encoder, source.entries, num_workers=num_workers)
+        with contextlib.closing(progress(encoded, total=num_images, label="converting")) as images:
+            for index, image in enumerate(images):
+                if image.source_id in places:
+                    raise InputError(f"{image.where}: image {image.source_id!r} is annotated twice, first by {places[image.source_id]}")
+                places[image.source_id] = image.where
+                files.write(index % num_shards, image.record)
+                summary.add(image)
         if not label_map:
             classes.save(files.partial_path(num_shards))
         files.commit()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import re
+import stat
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from object_detection_ext.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and lone surrogates, which UTF-8 cannot hold
 
 _OTHER_SIGNATURES = (  # offset, bytes, name
     (0, b"GIF8", "GIF"),
@@ -37,13 +41,30 @@ def find_inside(folder: Path, name: str) -> Path | None:
     Raises:
         InputError: `name` leads out of the folder: absolute, through `..` or through a link.
     """
-    if not name or "\0" in name:
-        raise InputError(f"{name!r} is not a file name")
+    if not name or CONTROL_CHARACTERS.search(name):
+        raise InputError(f"{name!r} is not a file name that can be used: it is empty or has control characters")
     path = folder / name
-    real = path.resolve()
-    if not real.is_relative_to(folder):
-        raise InputError(f"{name!r} leads out of the image folder {folder}; image names must stay below it")
-    return path if real.is_file() else None
+    if ".." in path.parts or not _is_inside(path.parent, folder):
+        raise _outside(name, folder)
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISLNK(mode):
+        real = path.resolve()
+        if not real.is_relative_to(folder):
+            raise _outside(name, folder)
+        return path if real.is_file() else None
+    return path if stat.S_ISREG(mode) else None
+
+
+@functools.lru_cache(maxsize=1024)  # many images, few folders
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder)
+
+
+def _outside(name: str, folder: Path) -> InputError:
+    return InputError(f"{name!r} leads out of the folder {folder}; names must stay below it")
 
 
 def read_image(path: Path) -> tuple[bytes, ImageHeader]:

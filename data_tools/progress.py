@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -13,7 +13,7 @@ _TERMINAL_INTERVAL, _LOG_INTERVAL = 0.1, 10.0  # seconds between two updates
 _BAR_WIDTH = 30
 
 
-def progress(items: Iterable[Item], *, total: int, label: str) -> Iterator[Item]:
+def progress(items: Iterable[Item], *, total: int, label: str) -> Generator[Item, None, None]:
     """Yields the items and shows how many of `total` have gone by, at what rate, and the time left."""
     is_terminal = sys.stderr.isatty()
     interval = _TERMINAL_INTERVAL if is_terminal else _LOG_INTERVAL

@@ -7,6 +7,7 @@ every list's value 1 (numbers packed). Every field is length-delimited (wire typ
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Mapping, Sequence
 
@@ -33,8 +34,15 @@ def int64_feature(values: Sequence[int]) -> bytes:
 
 def encode_example(features: Mapping[str, bytes]) -> bytes:
     """A serialized tf.Example of serialized features; keys are sorted, so equal features give equal bytes."""
-    entries = [_field(_FIELD_1, _field(_FIELD_1, key.encode()) + _field(_FIELD_2, features[key])) for key in sorted(features)]
-    return _field(_FIELD_1, b"".join(entries))
+    pieces, total = [], 0
+    for key in sorted(features):
+        key_field, value = _key_field(key), features[key]
+        value_head = _FIELD_2 + _varint(len(value))
+        entry_length = len(key_field) + len(value_head) + len(value)
+        entry_head = _FIELD_1 + _varint(entry_length)
+        pieces += (entry_head, key_field, value_head, value)
+        total += len(entry_head) + entry_length
+    return b"".join((_FIELD_1, _varint(total), *pieces))
 
 
 def frame_record(payload: bytes) -> bytes:
@@ -48,8 +56,13 @@ def _masked_crc(data: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + _CRC_MASK_DELTA) & 0xFFFFFFFF)
 
 
+@functools.cache  # the keys are few
+def _key_field(key: str) -> bytes:
+    return _field(_FIELD_1, key.encode())
+
+
 def _field(tag: bytes, value: bytes) -> bytes:
-    return b"".join((tag, _varint(len(value)), value))
+    return tag + _varint(len(value)) + value
 
 
 def _varint(value: int) -> bytes:

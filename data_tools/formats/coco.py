@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, Source
-from data_tools.image_file import find_inside
+from data_tools.image_file import CONTROL_CHARACTERS, find_inside
+from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
 
 # The API's converter leaves the label to the reader's label map; writing it lets readers check text against label.
 _OBJECT_FEATURES = (schema.OBJECT_CLASS_LABEL, schema.OBJECT_IS_CROWD, schema.OBJECT_AREA)
 _NOT_READ = ("segmentation", "keypoints", "coco_url", "flickr_url", "date_captured", "license")  # dropped while parsing: most of the memory
+
+_LARGEST = 1e30  # beyond any coordinate or area, and within float32
 
 
 class CocoEntry(NamedTuple):
@@ -35,9 +38,10 @@ def read_coco(images: Path, annotations: Path, split_file: Path | None = None) -
     """
     content = _load_json(annotations)
     categories = _read_categories(_items(content, "categories", annotations), annotations)
-    entries = _group(_items(content, "images", annotations), _items(content, "annotations", annotations), categories, annotations)
-    if not entries:
+    listed = _items(content, "images", annotations)
+    if not listed:
         raise InputError(f"{annotations}: `images` is empty")
+    entries = _group(listed, _items(content, "annotations", annotations), categories, annotations)
     if split_file is not None:
         entries = _select(entries, split_file, annotations)
     used = {annotation["category_id"] for entry in entries for _, annotation in entry.annotations}
@@ -94,7 +98,9 @@ def _load_json(path: Path) -> Mapping[str, Any]:
         content = json.loads(path.read_bytes(), object_hook=drop_unread, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, thousands of levels
         raise InputError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be an object with images, annotations and categories, got a JSON {type(content).__name__}")
@@ -117,7 +123,7 @@ def _read_categories(items: Sequence[Mapping[str, Any]], path: Path) -> dict[int
     ids: dict[str, int] = {}
     for index, item in enumerate(items):
         id_, name = item.get("id"), item.get("name")
-        if not _is_int(id_) or not isinstance(name, str) or not name:
+        if not _is_int(id_) or not _is_text(name):
             raise InputError(f"{path}: categories[{index}] must have an integer id and a name, got id {id_!r}, name {name!r}")
         if id_ in categories:
             raise InputError(f"{path}: categories[{index}]: id {id_} is taken by {categories[id_]!r}")
@@ -134,14 +140,14 @@ def _group(
     entries: dict[int | str, CocoEntry] = {}
     for index, image in enumerate(images):
         id_, filename = image.get("id"), image.get("file_name")
-        if not (_is_int(id_) or isinstance(id_, str)) or not isinstance(filename, str):
+        if not (_is_int(id_) or _is_text(id_)) or not _is_text(filename):
             raise InputError(f"{path}: images[{index}] must have an id and a file_name, got id {id_!r}, file_name {filename!r}")
         if id_ in entries:
             raise InputError(f"{path}: images[{index}]: id {id_!r} is taken by {entries[id_].image['file_name']!r}")
         entries[id_] = CocoEntry(image, [])
     for index, annotation in enumerate(annotations):
         image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
-        if not (_is_int(image_id) or isinstance(image_id, str)) or image_id not in entries:
+        if not (_is_int(image_id) or _is_text(image_id)) or image_id not in entries:
             raise InputError(f"{path}: annotations[{index}]: image_id {image_id!r} is not among `images`")
         if not _is_int(category_id) or category_id not in categories:
             raise InputError(f"{path}: annotations[{index}]: category_id {category_id!r} is not among `categories`")
@@ -150,20 +156,16 @@ def _group(
 
 
 def _select(entries: Sequence[CocoEntry], split_file: Path, path: Path) -> list[CocoEntry]:
-    by_name = {name: entry for entry in entries for name in _names(entry)}
-    selected: dict[str, CocoEntry] = {}
-    for number, line in enumerate(split_file.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        entry = by_name.get(line.strip())
-        if entry is None:
-            raise InputError(f"{split_file}:{number}: {line.strip()!r} is no file name, stem or id of an image in {path}")
-        if str(entry.image["id"]) in selected:
-            raise InputError(f"{split_file}:{number}: {line.strip()!r} is listed twice")
-        selected[str(entry.image["id"])] = entry
-    if not selected:
-        raise InputError(f"{split_file} lists no image")
-    return list(selected.values())
+    by_name = {name: index for index, entry in enumerate(entries) for name in _names(entry)}
+    numbers: dict[int, int] = {}
+    for number, line in read_split_file(split_file):
+        index = by_name.get(line)
+        if index is None:
+            raise InputError(f"{split_file}:{number}: {line!r} is no file name, stem or id of an image in {path}")
+        if index in numbers:
+            raise InputError(f"{split_file}:{number}: {line!r} is listed twice, first in line {numbers[index]}")
+        numbers[index] = number
+    return [entries[index] for index in numbers]
 
 
 def _names(entry: CocoEntry) -> tuple[str, str, str]:
@@ -185,4 +187,8 @@ def _is_int(value: object) -> TypeGuard[int]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value) and not CONTROL_CHARACTERS.search(value)

@@ -6,6 +6,7 @@ Edges are divided by width and height as they stand, as the TF Object Detection 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from lxml import etree
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, Source
 from data_tools.image_file import IMAGE_SUFFIXES, find_inside
+from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
 
 _OBJECT_FEATURES = (schema.OBJECT_CLASS_LABEL, schema.OBJECT_DIFFICULT, schema.OBJECT_TRUNCATED, schema.OBJECT_VIEW)
 # Second column of the class files in ImageSets/Main: the image shows the class (1), does not (-1), or shows it only as difficult (0).
 _CLASS_FLAG = re.compile(r"\s+-?[01]$")
+# Annotation files are downloaded: no entities, DTD or network; comments would split texts; libxml2's size limits stay on.
+_PARSER = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True)
 
 
 def read_voc(images: Path, annotations: Path, split_file: Path | None = None) -> Source:
@@ -67,30 +71,25 @@ class VocReader:
 
 
 def _split_paths(annotations: Path, split_file: Path) -> list[Path]:
-    first_lines: dict[Path, int] = {}
+    numbers: dict[Path, int] = {}
     root = annotations.resolve()
-    for number, line in enumerate(split_file.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in read_split_file(split_file):
+        image_id = _CLASS_FLAG.sub("", line)
         try:
-            found = find_inside(root, f"{line.strip()}.xml") or find_inside(root, f"{_CLASS_FLAG.sub('', line.strip())}.xml")
+            found = find_inside(root, f"{line}.xml") or find_inside(root, f"{image_id}.xml")
         except InputError as error:
             raise InputError(f"{split_file}:{number}: {error}") from None
         if found is None:
-            raise InputError(f"{split_file}:{number}: no {_CLASS_FLAG.sub('', line.strip())}.xml in {annotations}")
-        if found in first_lines:
-            raise InputError(f"{split_file}:{number}: {found.stem!r} is listed twice, first in line {first_lines[found]}")
-        first_lines[found] = number
-    if not first_lines:
-        raise InputError(f"{split_file} lists no image")
-    return [annotations / path.relative_to(root) for path in first_lines]
+            raise InputError(f"{split_file}:{number}: no {image_id}.xml in {annotations}")
+        if found in numbers:
+            raise InputError(f"{split_file}:{number}: {found.stem!r} is listed twice, first in line {numbers[found]}")
+        numbers[found] = number
+    return [annotations / path.relative_to(root) for path in numbers]
 
 
 def _parse(path: Path) -> etree._Element:
-    # Annotation files are downloaded: no entities, DTD or network, and libxml2's size limits stay on.
-    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False)
     try:
-        root = etree.fromstring(path.read_bytes(), parser)
+        root = etree.fromstring(path.read_bytes(), _PARSER)
     except etree.XMLSyntaxError as error:
         raise InputError(f"{path}:{error.lineno}: not well-formed XML: {error.msg}") from None
     if root.getroottree().docinfo.doctype:
@@ -101,42 +100,49 @@ def _parse(path: Path) -> etree._Element:
 
 
 def _read_size(root: etree._Element, path: Path) -> tuple[int, int] | None:
-    size = root.find("size")
-    if size is None or size.find("height") is None or size.find("width") is None:
+    height, width = root.findtext("size/height"), root.findtext("size/width")
+    if height is None or width is None:
         return None
-    height, width = (int(_number(size, name, f"{path}:{size.sourceline}: <size>")) for name in ("height", "width"))
-    return (height, width) if height > 0 and width > 0 else None  # some tools write 0 for "not known"
+    values = _number(height, "height", f"{path}: <size>"), _number(width, "width", f"{path}: <size>")
+    if not all(value.is_integer() for value in values):
+        raise InputError(f"{path}: <size>: <height> and <width> must be whole numbers, got {height!r} and {width!r}")
+    size = int(values[0]), int(values[1])
+    return size if min(size) > 0 else None  # some tools write 0 for "not known"
 
 
 def _read_object(element: etree._Element, path: Path, index: int) -> AnnotatedObject:
     where = f"{path}:{element.sourceline}: object {index + 1}"
-    name = (element.findtext("name") or "").strip()
+    fields = {child.tag: child for child in element}
+    name = _text(fields, "name", "")
     if not name:
         raise InputError(f"{where} has no <name>")
     where = f"{where} ({name})"
-    box = element.find("bndbox")
-    if box is None:
+    if "bndbox" not in fields:
         raise InputError(f"{where} has no <bndbox>")
+    edges = {child.tag: child.text for child in fields["bndbox"]}
     return AnnotatedObject(
         name,
-        PixelBox(_number(box, "ymin", where), _number(box, "xmin", where), _number(box, "ymax", where), _number(box, "xmax", where)),
+        PixelBox(*[_number(edges.get(edge), edge, where) for edge in ("ymin", "xmin", "ymax", "xmax")]),
         where,
-        is_difficult=_flag(element, "difficult", where),
-        is_truncated=_flag(element, "truncated", where),
-        view=(element.findtext("pose") or "Unspecified").strip(),
+        is_difficult=_flag(fields, "difficult", where),
+        is_truncated=_flag(fields, "truncated", where),
+        view=_text(fields, "pose", "Unspecified"),
     )
 
 
-def _number(parent: etree._Element, name: str, where: str) -> float:
-    text = parent.findtext(name)
+def _text(fields: Mapping[str, etree._Element], name: str, default: str) -> str:
+    return (fields[name].text or "").strip() if name in fields else default
+
+
+def _number(text: str | None, name: str, where: str) -> float:
     try:
         return float(text or "")
     except ValueError:
         raise InputError(f"{where}: <{name}> must be a number, got {text!r}") from None
 
 
-def _flag(element: etree._Element, name: str, where: str) -> bool:
-    text = element.findtext(name, "0").strip()
+def _flag(fields: Mapping[str, etree._Element], name: str, where: str) -> bool:
+    text = _text(fields, name, "0")
     if text not in ("0", "1"):
         raise InputError(f"{where}: <{name}> must be 0 or 1, got {text!r}")
     return text == "1"

@@ -1,0 +1,118 @@
+"""Small annotated sets on disk, and a reader of records that is not ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+VOC_OBJECT = """<object><name>{0}</name><pose>Left</pose><truncated>1</truncated><difficult>0</difficult>
+<bndbox><xmin>{1}</xmin><ymin>{2}</ymin><xmax>{3}</xmax><ymax>{4}</ymax></bndbox></object>
+"""
+
+
+def save_image(path: Path, *, size: tuple[int, int] = (64, 48), color: int = 0) -> None:
+    """An image of (width, height), in the format of the suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (color % 256, color // 256, 128)).save(path)
+
+
+def voc_xml(filename: str, objects: str = "", *, size: str = "<size><width>64</width><height>48</height><depth>3</depth></size>") -> str:
+    return f"<annotation>\n<filename>{filename}</filename>\n{size}\n{objects}</annotation>\n"
+
+
+class VocSet:
+    """A VOC folder with `images` and `annotations`, 64x48 images."""
+
+    def __init__(self, root: Path) -> None:
+        self.images, self.annotations = root / "JPEGImages", root / "Annotations"
+        self.images.mkdir(parents=True)
+        self.annotations.mkdir()
+
+    def add(self, stem: str, *objects: tuple[str, object, object, object, object], suffix: str = ".jpg") -> Path:
+        """An image and its XML file with objects (name, xmin, ymin, xmax, ymax); the path of the XML file."""
+        save_image(self.images / f"{stem}{suffix}", color=len(list(self.images.iterdir())))
+        return self.write(stem, voc_xml(f"{stem}{suffix}", "".join(VOC_OBJECT.format(*item) for item in objects)))
+
+    def write(self, stem: str, text: str) -> Path:
+        path = self.annotations / f"{stem}.xml"
+        path.write_text(text)
+        return path
+
+    def flags(self, output: Path) -> list[str]:
+        return ["--format=voc", f"--images={self.images}", f"--annotations={self.annotations}", f"--output={output}"]
+
+
+class CocoSet:
+    """A COCO folder: `content` is what `write` puts into the instances file."""
+
+    def __init__(self, root: Path) -> None:
+        self.images, self.annotations = root / "images", root / "instances.json"
+        save_image(self.images / "a.jpg")
+        save_image(self.images / "b.jpg", color=1)
+        self.content: dict[str, Any] = {
+            "images": [
+                {"id": 7, "file_name": "a.jpg", "height": 48, "width": 64},
+                {"id": 3, "file_name": "b.jpg", "height": 48, "width": 64},
+            ],
+            "annotations": [
+                {
+                    "id": 1,
+                    "image_id": 7,
+                    "category_id": 90,
+                    "bbox": [16.0, 12.0, 32.0, 12.0],
+                    "area": 300.5,
+                    "iscrowd": 0,
+                    "segmentation": [],
+                },
+                {"id": 2, "image_id": 7, "category_id": 1, "bbox": [0, 0, 64, 48], "area": 3072, "iscrowd": 1},
+            ],
+            "categories": [{"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush"}],
+        }
+
+    def write(self) -> Path:
+        self.annotations.write_text(json.dumps(self.content))
+        return self.annotations
+
+    def flags(self, output: Path) -> list[str]:
+        return ["--format=coco", f"--images={self.images}", f"--annotations={self.annotations}", f"--output={output}"]
+
+
+@pytest.fixture
+def write_image() -> Callable[..., None]:
+    return save_image
+
+
+@pytest.fixture
+def voc_set(tmp_path: Path) -> VocSet:
+    return VocSet(tmp_path / "voc")
+
+
+@pytest.fixture
+def coco_set(tmp_path: Path) -> CocoSet:
+    coco = CocoSet(tmp_path / "coco")
+    coco.write()
+    return coco
+
+
+@pytest.fixture(scope="session")
+def read_examples() -> Callable[[Sequence[Path]], list[dict[str, list[Any]]]]:
+    """Parses records with TensorFlow: each a dict of key to list of values, texts decoded but for the image."""
+    import tensorflow as tf
+
+    def read(paths: Sequence[Path]) -> list[dict[str, list[Any]]]:
+        return [to_lists(tf.train.Example.FromString(record.numpy())) for path in paths for record in tf.data.TFRecordDataset(str(path))]
+
+    def to_lists(example: Any) -> dict[str, list[Any]]:
+        features = {}
+        for key, feature in example.features.feature.items():
+            values = list(getattr(feature, feature.WhichOneof("kind")).value)
+            is_text = key != "image/encoded" and feature.HasField("bytes_list")
+            features[key] = [value.decode() for value in values] if is_text else values
+        return features
+
+    return read

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature
+
+
+def to_feature(kind: str, values: list) -> tf.train.Feature:
+    lists = {"bytes_list": tf.train.BytesList, "float_list": tf.train.FloatList, "int64_list": tf.train.Int64List}
+    return tf.train.Feature(**{kind: lists[kind](value=values)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        pytest.param("bytes_list", [], id="no bytes"),
+        pytest.param("bytes_list", [b""], id="one empty"),
+        pytest.param("bytes_list", [b"cat", "Größe".encode(), bytes(range(256)) * 300], id="lengths of one, two and three bytes"),
+        pytest.param("float_list", [], id="no floats"),
+        pytest.param("float_list", [0.0, -1.5, 0.1, 1e-45, 3.4e38], id="floats with rounding"),
+        pytest.param("float_list", [float(i) for i in range(40)], id="floats beyond one length byte"),
+        pytest.param("int64_list", [], id="no integers"),
+        pytest.param("int64_list", [0, 1, 127, 128, 300, 16383, 16384, 2**63 - 1], id="varint limits"),
+        pytest.param("int64_list", [-1, -(2**63)], id="negative: ten bytes"),
+    ],
+)
+def test_features_are_tensorflows_bytes(kind, values):
+    encode = {"bytes_list": bytes_feature, "float_list": float_feature, "int64_list": int64_feature}[kind]
+    assert encode(values) == to_feature(kind, values).SerializeToString()
+
+
+def test_example_parses_with_every_feature_and_sorts_its_keys():
+    features = {"b": ("int64_list", [1, 2]), "image/encoded": ("bytes_list", [b"x" * 70000]), "a": ("float_list", [])}
+    encoders = {"bytes_list": bytes_feature, "float_list": float_feature, "int64_list": int64_feature}
+    encoded = encode_example({key: encoders[kind](values) for key, (kind, values) in features.items()})
+    parsed = tf.train.Example.FromString(encoded)
+    assert dict(parsed.features.feature) == {key: to_feature(*feature) for key, feature in features.items()}
+    assert encoded.index(b"\x0a\x01a") < encoded.index(b"\x0a\x01b") < encoded.index(b"image/encoded")
+    assert tf.train.Example.FromString(encode_example({})) == tf.train.Example(features=tf.train.Features())
+
+
+@pytest.mark.parametrize("payload", [b"", b"a", bytes(range(256)) * 1000])
+def test_records_are_what_tensorflow_writes(tmp_path: Path, payload):
+    with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
+        writer.write(payload)
+    assert frame_record(payload) == (tmp_path / "theirs").read_bytes()
+
+
+def test_known_checksum():
+    # CRC-32C of 32 zero bytes is 0x8a9136aa (RFC 3720, B.4); rotated right by 15 and shifted by the mask delta.
+    crc = 0x8A9136AA
+    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    assert frame_record(bytes(32))[-4:] == struct.pack("<I", masked)
