@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -49,13 +50,7 @@ def measure(
         lines: list[TimedLine] = []
         reader = threading.Thread(target=_collect, args=(process.stdout, log, start, lines))
         reader.start()
-        sampled_peak = 0
-        while True:
-            process_id, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if process_id:
-                break
-            sampled_peak = max(sampled_peak, sum(map(_resident_bytes, _tree(process.pid))))
-            time.sleep(sample_seconds)
+        status, usage, sampled_peak = _wait(process, sample_seconds)
         wall_seconds = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)  # waited for here, so Popen must not wait again
         reader.join()
@@ -68,11 +63,27 @@ def measure(
     )
 
 
+def _wait(process: subprocess.Popen[bytes], sample_seconds: float) -> tuple[int, resource.struct_rusage, int]:
+    """Waits for the end: the wait status, what it used, and the largest sum of resident memory seen, in bytes."""
+    peak = 0
+    try:
+        while True:
+            process_id, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if process_id:
+                return status, usage, peak
+            peak = max(peak, sum(map(_resident_bytes, _tree(process.pid))))
+            time.sleep(sample_seconds)
+    except BaseException:  # Ctrl-C: leave nothing running
+        process.kill()
+        raise
+
+
 def _collect(stream: IO[bytes], log: Path, start: float, lines: list[TimedLine]) -> None:
     with log.open("wb") as file:
         for line in stream:
             lines.append(TimedLine(time.monotonic() - start, line.decode(errors="replace").rstrip()))
             file.write(line)
+            file.flush()  # for whoever looks in while it runs
 
 
 def _tree(root: int) -> Iterator[int]:
