@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from object_detection_ext.errors import InputError
@@ -14,6 +15,8 @@ def run(main: Callable[[], int]) -> int:
 
     `DETECTION_TRACEBACK=1` in the environment shows the traceback all the same.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow logs about its own start; real errors are exceptions
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")  # about versions of Python
     try:
         return main()
     except (InputError, OSError) as error:

@@ -96,7 +96,8 @@ def evaluate_checkpoints(options: TrainOptions, *, checkpoint_dir: str, timeout:
 
 def _load(options: TrainOptions, *, for_training: bool) -> Config:
     config = load_config(options.pipeline_config_path, override=options.config_override)
-    check_paths_configured(config, for_training=for_training, for_evaluation=True)
+    evaluates = not for_training or bool(options.eval_every_n and config.proto.eval_input_reader)
+    check_paths_configured(config, for_training=for_training, for_evaluation=evaluates)
     ignored = check_supported(config)
     if ignored:
         print(f"without effect here (they steered the API's runtime): {', '.join(ignored)}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,17 @@ class Evaluator:
         self._quiet = quiet
         self._summary_dir = summary_dir
         self._writer: tf.summary.SummaryWriter | None = None
-        self._predict = tf.function(task.predict, autograph=False)
         self._dataset: tf.data.Dataset | None = None
+        self._predict: Callable[[Any], tuple[Any, dict[str, tf.Tensor]]] | None = None
 
     def run(self, step: int) -> dict[str, float]:
         """Returns the metrics by TensorBoard tag, the mean losses among them, for the weights after `step` steps."""
         begin = time.perf_counter()
         evaluation = self._task.evaluation()
-        if self._dataset is None:
+        if self._dataset is None or self._predict is None:
             self._dataset = self._task.eval_dataset()
+            # One trace for all: batches differ in their most boxes, and the last one in its images.
+            self._predict = tf.function(self._task.predict, input_signature=[self._dataset.element_spec], autograph=False)
         sums: dict[str, float] = {}
         batches = 0
         with self._averaged_weights():
