@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from export.quiet import quiet_tensorflow
 from object_detection_ext.errors import InputError
 from pipelines.image_files import read_image
 from pipelines.model_labels import find_names
@@ -69,8 +70,6 @@ class Detector:
         names = find_names(model, config=config, label_map=given_map)
         if model.suffix == ".tflite":
             return Detector(TfliteRunner(model), names)
-        from export.quiet import quiet_tensorflow
-
         quiet_tensorflow()
         if (model / "saved_model.pb").is_file():
             return Detector(saved_model_runner(model), names)

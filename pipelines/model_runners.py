@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from export.quiet import native_output_hidden
 from object_detection_ext.data.bilinear import resize_bilinear
 from object_detection_ext.errors import InputError
 
@@ -40,16 +41,8 @@ class TfliteRunner:
     """
 
     def __init__(self, path: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
         content = path.read_bytes()
-        try:
-            # One thread: with T > 1 threads the regular non-maximum suppression of the runtime skips class T
-            # (detection_postprocess.cc starts `next_col` at T and increments before use; tensorflow/tensorflow issue 56058).
-            self._interpreter = Interpreter(model_content=content, num_threads=1)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise InputError(f"{path}: the TFLite runtime refuses this file: {str(error).splitlines()[0]}") from error
+        self._interpreter = _interpreter(content, path)
         self._input = self._checked_input(path)
         self._outputs = _postprocess_outputs(content) or self._outputs_by_name(path)
 
@@ -135,6 +128,22 @@ def checkpoint_runner(detector: SsdDetector) -> Runner:
         return RawDetections(boxes, detections.classes[0, :count].numpy().astype(np.int64) + 1, detections.scores[0, :count].numpy())
 
     return run
+
+
+def _interpreter(content: bytes, path: Path) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    refusal = None
+    with native_output_hidden():  # it announces its delegate on stderr
+        try:
+            # One thread: with T > 1 threads the regular non-maximum suppression of the runtime skips class T
+            # (detection_postprocess.cc starts `next_col` at T and increments before use; tensorflow/tensorflow issue 56058).
+            interpreter = Interpreter(model_content=content, num_threads=1)
+            interpreter.allocate_tensors()
+            return interpreter
+        except (ValueError, RuntimeError) as error:
+            refusal = error
+    raise InputError(f"{path}: the TFLite runtime refuses this file: {str(refusal).splitlines()[0]}") from refusal
 
 
 def as_input(pixels: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:

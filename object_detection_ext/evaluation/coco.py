@@ -141,39 +141,37 @@ class CocoEvaluator:
 
     def _add_ground_truth(self, ground_truth: ImageGroundTruth) -> None:
         boxes = _coco_boxes(ground_truth.boxes)
-        num_boxes = len(boxes)
-        area = np.zeros(num_boxes) if ground_truth.area is None else ground_truth.area
-        is_crowd = np.zeros(num_boxes, bool) if ground_truth.is_crowd is None else ground_truth.is_crowd
-        for box, class_id, crowd, given in zip(boxes, ground_truth.class_ids, is_crowd, area, strict=True):
-            if not self._keep("ground truth", class_id, box):
-                continue
+        given = np.zeros(len(boxes)) if ground_truth.area is None else np.asarray(ground_truth.area)
+        is_crowd = np.zeros(len(boxes), bool) if ground_truth.is_crowd is None else np.asarray(ground_truth.is_crowd)
+        area = np.where(given > 0, given, boxes[:, 2] * boxes[:, 3])
+        for i in self._kept("ground truth", np.asarray(ground_truth.class_ids), np.column_stack([boxes, area])):
             self.ground_truths.append(
                 {
                     "id": len(self.ground_truths) + 1,  # pycocotools takes id 0 for "no match"
                     "image_id": self.num_images,
-                    "category_id": int(class_id),
-                    "bbox": box.tolist(),
-                    "area": float(given) if given > 0 else float(box[2] * box[3]),
-                    "iscrowd": int(crowd),
+                    "category_id": int(ground_truth.class_ids[i]),
+                    "bbox": boxes[i].tolist(),
+                    "area": float(area[i]),
+                    "iscrowd": int(is_crowd[i]),
                 }
             )
 
     def _add_detections(self, detections: ImageDetections) -> None:
-        for box, class_id, score in zip(_coco_boxes(detections.boxes), detections.class_ids, detections.scores, strict=True):
-            if not self._keep("detection", class_id, box, score):
-                continue
-            values = box.tolist()
-            detection = {"image_id": self.num_images, "category_id": int(class_id), "bbox": values, "score": float(score)}
-            self.detections.append({**detection, "area": values[2] * values[3]})
+        boxes = _coco_boxes(detections.boxes).astype(np.float64)
+        class_ids, scores = np.asarray(detections.class_ids), np.asarray(detections.scores, np.float64)
+        kept = self._kept("detection", class_ids, np.column_stack([boxes, scores]))
+        areas = boxes[:, 2] * boxes[:, 3]
+        columns = (class_ids[kept].tolist(), boxes[kept].tolist(), scores[kept].tolist(), areas[kept].tolist())
+        for class_id, box, score, area in zip(*columns, strict=True):
+            self.detections.append({"image_id": self.num_images, "category_id": int(class_id), "bbox": box, "score": score, "area": area})
 
-    def _keep(self, kind: str, class_id: int, *numbers: np.ndarray) -> bool:
-        if int(class_id) not in self.categories:
-            self._num_left_out[f"{kind} boxes with label ids that the label map lacks"] += 1
-            return False
-        if not all(np.isfinite(number).all() for number in numbers):
-            self._num_left_out[f"{kind} boxes with NaN or infinite numbers"] += 1
-            return False
-        return True
+    def _kept(self, kind: str, class_ids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Indices of the boxes that can be counted; the others are remembered for a warning. `numbers`: [N, any] per box."""
+        is_known = np.isin(class_ids, list(self.categories))
+        is_finite = np.isfinite(numbers).all(axis=1)
+        self._num_left_out[f"{kind} boxes with label ids that the label map lacks"] += int((~is_known).sum())
+        self._num_left_out[f"{kind} boxes with NaN or infinite numbers"] += int((is_known & ~is_finite).sum())
+        return np.flatnonzero(is_known & is_finite)
 
     def _warn(self) -> None:
         doubled = {source_id: count for source_id, count in Counter(self._source_ids).items() if count > 1}
@@ -186,7 +184,8 @@ class CocoEvaluator:
                 *(len(doubled), self.num_images, source_id, count),
             )
         for what, count in self._num_left_out.items():
-            _log.warning("COCO metrics leave out %d %s", count, what)
+            if count:
+                _log.warning("COCO metrics leave out %d %s", count, what)
 
     def _ranks(self) -> list[int]:
         """Per image its place, from 1, in the order of the source ids: by number if all are numbers, else by text."""
