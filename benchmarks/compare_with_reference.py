@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import string
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
+from benchmarks.jobs import JOBS, Job, config_text
 from benchmarks.process_tree import Measurement, TimedLine, measure
 from benchmarks.records import DataSet, make_data_set
 from object_detection_ext.command_line import run
@@ -41,24 +41,6 @@ FIGURES = {
     "first_line_seconds": "first line that names a step after, s",
     "step_seconds": "a step from there on, s",
 }
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training run to compare, with the most that ours may take of the original's (None: no such aim)."""
-
-    name: str
-    depth_multiplier: float
-    size: int  # pixels, height and width of the network input
-    num_steps: int  # a multiple of 100: the original rounds up to it
-    wall_ratio: float
-    memory_ratio: float | None = None
-
-
-JOBS = (
-    Job("small", depth_multiplier=0.35, size=160, num_steps=300, wall_ratio=0.55, memory_ratio=0.75),
-    Job("large", depth_multiplier=1.0, size=320, num_steps=200, wall_ratio=0.75),
-)
 
 
 @dataclass(frozen=True)
@@ -90,7 +72,7 @@ def _train(job: Job, data: DataSet, *, side: Side, python: Path, folder: Path) -
         raise InputError(f"{folder} exists; an earlier run's checkpoints would be gone on with. Name another --output_dir")
     folder.mkdir(parents=True)
     config = folder / "input.config"
-    config.write_text(_config_text(job, data))
+    config.write_text(config_text(job, data))
     load_before = os.getloadavg()[0]
     measured = measure(
         _command(job, side=side, python=python, config=config, model_dir=folder / "model"),
@@ -117,18 +99,6 @@ def _command(job: Job, *, side: Side, python: Path, config: Path, model_dir: Pat
     flags = {"pipeline_config_path": config, "model_dir": model_dir, "num_train_steps": job.num_steps, "checkpoint_every_n": job.num_steps}
     no_evaluation = {"eval_every_n": 0} if side == "ours" else {}  # the original never evaluates while it trains
     return [str(python), *program, *(f"--{name}={value}" for name, value in (flags | no_evaluation).items()), "--alsologtostderr"]
-
-
-def _config_text(job: Job, data: DataSet) -> str:
-    template = string.Template((ROOT / "benchmarks" / "training.config.template").read_text())
-    return template.substitute(
-        depth_multiplier=job.depth_multiplier,
-        size=job.size,
-        num_steps=job.num_steps,
-        schedule_steps=max(job.num_steps, 101),  # the cosine must outlast its warm-up
-        label_map=data.label_map,
-        records=data.records,
-    )
 
 
 def _check_finished(measured: Measurement, folder: Path, job: Job) -> None:
@@ -158,9 +128,12 @@ class Comparison:
     @classmethod
     def of(cls, job: Job, runs: Sequence[Run]) -> Self:
         """Takes the minimum of each figure, side by side."""
-        sides = {each.side: [other for other in runs if other.side == each.side] for each in runs}
-        best = {side: {key: _minimum(own, key) for key in FIGURES} for side, own in sides.items()}
-        return cls(job, {side: {key: value for key, value in own.items() if value is not None} for side, own in best.items()}, runs)
+        best: dict[Side, dict[str, float]] = {}
+        for side in PROGRESS:
+            own = [each for each in runs if each.side == side]
+            values = {key: [value for each in own if (value := getattr(each, key)) is not None] for key in FIGURES}
+            best |= {side: {key: min(found) for key, found in values.items() if found}} if own else {}
+        return cls(job, best, runs)
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -182,10 +155,6 @@ class Comparison:
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {"job": asdict(self.job), "best": self.best, "ours_to_reference": self.ratios, "runs": [asdict(each) for each in self.runs]}
-
-
-def _minimum(runs: Sequence[Run], figure: str) -> float | None:
-    return min((value for each in runs if (value := getattr(each, figure)) is not None), default=None)
 
 
 def _number(value: float | None) -> str:
