@@ -126,7 +126,7 @@ def _draw_shape(rng: np.random.Generator, class_text: str, size: float) -> _Patc
     outline -= outline.min(axis=0)
     outline *= size / outline.max()
     extent = outline.max(axis=0)  # width, height
-    width, height = (max(math.ceil(side), 2) for side in extent)
+    width, height = (max(math.ceil(side - 1e-6), 2) for side in extent)
     alpha = _fill(outline, width, height)
     inside = _fill(extent / 2 + (outline - extent / 2) * _INSET, width, height)
 
