@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from object_detection_ext.augment.checks import check_crop_range, check_probability
+from object_detection_ext.augment.draw import uniform_integers
 from object_detection_ext.augment.objects import (
     boxes_to_window,
     hide_points_outside,
@@ -131,7 +132,7 @@ class RandomCropToAspectRatio:
         height, width = tf.unstack(tf.cast(shape, tf.float32), num=2)
         wanted = tf.cast(tf.round([width / self.aspect_ratio, height * self.aspect_ratio]), tf.int32)
         size = tf.maximum(tf.minimum(shape, wanted), 1)
-        begin = tf.random.stateless_uniform([2], seed, 0, shape - size + 1, tf.int32)
+        begin = uniform_integers(seed, 0, shape - size + 1)
         window = tf.cast(tf.concat([begin, begin + size], 0), tf.float32) / tf.cast(tf.tile(shape, [2]), tf.float32)
         return crop_example(
             example,

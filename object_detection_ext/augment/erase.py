@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from object_detection_ext.augment.checks import check_at_least, check_interval, check_probability
 from object_detection_ext.augment.colour import as_float
+from object_detection_ext.augment.draw import uniform_integers
 from object_detection_ext.types import Example
 
 
@@ -63,7 +64,7 @@ class RandomPatchGaussian:
             side = tf.random.stateless_uniform([], seeds[1], self.min_patch_size, self.max_patch_size, tf.int32)
             stddev = tf.random.stateless_uniform([], seeds[2], self.min_gaussian_stddev, self.max_gaussian_stddev)
             shape = tf.shape(image)
-            center = tf.random.stateless_uniform([2], seeds[3], 0, shape[:2], tf.int32)
+            center = uniform_integers(seeds[3], 0, shape[:2])
             begin = center - side // 2
             inside = _in_spans(begin[:1], side, shape[0])[0, :, tf.newaxis] & _in_spans(begin[1:], side, shape[1])
             noise = tf.random.stateless_normal(shape, seeds[4], stddev=stddev)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from object_detection_ext.augment.checks import check_at_least
 from object_detection_ext.augment.colour import as_float
 from object_detection_ext.augment.crop import RandomCrop, SsdRandomCrop
+from object_detection_ext.augment.draw import uniform_integers
 from object_detection_ext.augment.objects import boxes_to_window, points_to_window
 from object_detection_ext.types import Example
 
@@ -129,8 +130,8 @@ def pad_randomly(example: Example, seed: tf.Tensor, *, smallest: tf.Tensor, larg
     size_seed, offset_seed = tf.unstack(tf.random.split(seed, 2), num=2)
     shape = tf.shape(example.image)[:2]
     smallest, largest = tf.maximum(smallest, shape), tf.maximum(largest, shape)
-    size = tf.where(largest > smallest, _integers(size_seed, smallest, largest), largest)
-    offset = tf.where(size > shape, _integers(offset_seed, tf.zeros([2], tf.int32), size - shape), 0)
+    size = uniform_integers(size_seed, smallest, largest)
+    offset = uniform_integers(offset_seed, 0, size - shape)
     fill = tf.reduce_mean(as_float(example.image), axis=[0, 1]) if color is None else tf.constant(color)
     return pad_example(example, size, offset=offset, color=fill)
 
@@ -150,8 +151,3 @@ def pad_example(example: Example, shape: tf.Tensor, *, offset: tf.Tensor, color:
         masks=None if example.masks is None else tf.pad(example.masks, tf.pad(paddings, [[1, 0], [0, 0]])),
         keypoints=None if example.keypoints is None else points_to_window(example.keypoints, window),
     )
-
-
-def _integers(seed: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
-    """[2] int32 from [low, high); for an empty interval, low or high."""
-    return tf.random.stateless_uniform([2], seed, low, tf.maximum(high, low + 1), tf.int32)

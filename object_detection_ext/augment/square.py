@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from object_detection_ext.augment.checks import check_at_least, check_interval
 from object_detection_ext.augment.colour import as_float
+from object_detection_ext.augment.draw import uniform_integers
 from object_detection_ext.augment.objects import boxes_to_window, hide_points_outside, points_to_window, select_objects, touches_window
 from object_detection_ext.augment.scale import resize_example
 from object_detection_ext.types import Example
@@ -39,7 +40,7 @@ class RandomSquareCropByScale:
         scale = scales[tf.random.stateless_uniform([], scale_seed, 0, self.num_scales, tf.int32)]
         side = tf.cast(tf.cast(scale, tf.float32) * tf.cast(tf.reduce_max(shape), tf.float32), tf.int32)
         border = self._border(shape)
-        center = tf.random.stateless_uniform([2], center_seed, border, shape - border + 1, tf.int32)
+        center = uniform_integers(center_seed, border, shape - border + 1)
         begin = center - side // 2
         end = tf.minimum(begin + side // 2 * 2, shape - 1)  # the API leaves out the last row and column
         return crop_to_square(example, begin, end, side)
