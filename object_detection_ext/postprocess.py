@@ -10,6 +10,8 @@ import tensorflow as tf
 from object_detection_ext import boxes as box_ops
 from object_detection_ext.types import Detections
 
+ScoreConverter = Literal["identity", "sigmoid", "softmax"]
+
 _WHOLE_INPUT = (0.0, 0.0, 1.0, 1.0)
 _INVALID = -1.0  # score of what must never come out; scores below 0 do not exist for the API
 
@@ -25,7 +27,7 @@ class PostProcessing:
     `has_background`: column 0 of the logits is background and takes part in the softmax but is never detected.
     """
 
-    score_converter: Literal["identity", "sigmoid", "softmax"] = "sigmoid"
+    score_converter: ScoreConverter = "sigmoid"
     score_threshold: float = 0.0
     iou_threshold: float = 0.6
     max_detections_per_class: int = 100

@@ -15,7 +15,7 @@ from object_detection_ext.losses.classification import (
     SoftmaxLoss,
 )
 from object_detection_ext.losses.detection import DetectionLoss
-from object_detection_ext.losses.hard_negatives import HardExampleMiner
+from object_detection_ext.losses.hard_negatives import HardExampleMiner, RankingLoss
 from object_detection_ext.losses.localization import GiouLoss, IouLoss, L1Loss, L2Loss, LocalizationLoss, SmoothL1Loss
 from object_detection_ext.protos import losses_pb2, ssd_pb2
 from object_detection_ext.targets.assigner import TargetAssigner
@@ -103,7 +103,7 @@ def _refuse_unsupported(config: ssd_pb2.Ssd) -> None:
             raise InputError(f"{path} is not supported; remove it")
 
 
-_LOSS_TYPES = {
+_LOSS_TYPES: dict[losses_pb2.HardExampleMiner.LossType, RankingLoss] = {
     losses_pb2.HardExampleMiner.BOTH: "both",
     losses_pb2.HardExampleMiner.CLASSIFICATION: "classification",
     losses_pb2.HardExampleMiner.LOCALIZATION: "localization",

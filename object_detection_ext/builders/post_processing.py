@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from object_detection_ext.builders.fields import errors_at
 from object_detection_ext.errors import InputError
-from object_detection_ext.postprocess import PostProcessing
+from object_detection_ext.postprocess import PostProcessing, ScoreConverter
 from object_detection_ext.protos import post_processing_pb2
 
 FIELD = "model.ssd.post_processing"
@@ -49,7 +49,7 @@ def _refuse_unsupported(config: post_processing_pb2.PostProcessing) -> None:
         raise InputError(f"{FIELD}.calibration_config is not supported; remove it")
 
 
-_SCORE_CONVERTERS = {
+_SCORE_CONVERTERS: dict[post_processing_pb2.PostProcessing.ScoreConverter, ScoreConverter] = {
     post_processing_pb2.PostProcessing.IDENTITY: "identity",
     post_processing_pb2.PostProcessing.SIGMOID: "sigmoid",
     post_processing_pb2.PostProcessing.SOFTMAX: "softmax",

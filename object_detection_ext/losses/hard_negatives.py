@@ -10,6 +10,9 @@ import tensorflow as tf
 from object_detection_ext.targets.matcher import UNMATCHED
 
 
+RankingLoss = Literal["both", "classification", "localization"]
+
+
 @dataclass(frozen=True)
 class HardExampleMiner:
     """Selects anchors by greedy non-maximum suppression with the loss as score, then limits the negatives.
@@ -22,7 +25,7 @@ class HardExampleMiner:
 
     num_hard_examples: int | None = 64
     iou_threshold: float = 0.7
-    loss_type: Literal["both", "classification", "localization"] = "both"
+    loss_type: RankingLoss = "both"
     classification_weight: float = 1.0
     localization_weight: float = 1.0
     max_negatives_per_positive: float | None = None
