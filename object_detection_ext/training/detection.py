@@ -18,6 +18,7 @@ from object_detection_ext.training.task import Evaluation
 from object_detection_ext.types import Batch, Detections, Losses
 
 NEARLY_ZERO = 0.01  # an mAP below this wants an explanation
+MIN_PICTURE_SIZE = 400  # pixels of the longer side of an evaluation picture
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,10 @@ class _DetectionEvaluation:
         return "\n".join([format_metrics(metrics), *(f"why so low: {hint}" for hint in hints)])
 
     def _draw(self, batch: Batch, outputs: Detections, index: int) -> np.ndarray:
-        """Detections left, ground truth right, on the image as the network sees it."""
+        """Detections left, ground truth right, on the image as the network sees it, enlarged until captions can be read."""
         image = np.clip(np.asarray(self.task.detector.denormalize(batch.images[index])), 0, 255).astype(np.uint8)
+        factor = -(-MIN_PICTURE_SIZE // max(image.shape[:2]))
+        image = image.repeat(factor, axis=0).repeat(factor, axis=1)
         scale = np.tile(image.shape[:2], 2)  # normalised -> pixels of this image
         found = draw_boxes(
             image,
