@@ -30,7 +30,7 @@ $(INSTALLED): requirements.lock
 	@total=$$(grep -c '^[a-z]' $<); echo "Installing $$total packages into $(VENV): about two minutes and 4 GB, once"
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --no-deps --progress-bar off --disable-pip-version-check -r $< 2> $(VENV)/pip.log \
-	  | awk '/^Collecting/ && ++n % 20 == 0 { print "  " n " found"; fflush() } /^Installing/ { print "  unpacking"; fflush() }' \
+	  | awk '/^(Collecting|Processing)/ && ++n % 20 == 0 { print "  " n " found"; fflush() } /^Installing/ { print "  unpacking"; fflush() }' \
 	  || { tail -n 20 $(VENV)/pip.log >&2; exit 1; }
 	@touch $@
 
