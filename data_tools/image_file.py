@@ -44,7 +44,8 @@ def find_inside(folder: Path, name: str) -> Path | None:
     if not name or CONTROL_CHARACTERS.search(name):
         raise InputError(f"{name!r} is not a file name that can be used: it is empty or has control characters")
     path = folder / name
-    if ".." in path.parts or not _is_inside(path.parent, folder):
+    is_plain = "/" not in name and name not in (".", "..")
+    if not is_plain and (".." in path.parts or not _is_inside(path.parent, folder)):
         raise _outside(name, folder)
     try:
         mode = path.lstat().st_mode

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox
 from data_tools.image_file import ImageHeader, read_image
-from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature
+from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature, text_feature
 from object_detection_ext.data import schema
 from object_detection_ext.data.label_map import LabelMap
 from object_detection_ext.errors import InputError
@@ -70,13 +70,13 @@ class RecordEncoder:
             schema.OBJECT_XMAX: float_feature([item.box.x_max / width for item in objects]),
             schema.OBJECT_YMIN: float_feature([item.box.y_min / height for item in objects]),
             schema.OBJECT_YMAX: float_feature([item.box.y_max / height for item in objects]),
-            schema.OBJECT_CLASS_TEXT: bytes_feature([item.class_text.encode() for item in objects]),
+            schema.OBJECT_CLASS_TEXT: text_feature([item.class_text for item in objects]),
         }
         more: dict[str, Callable[[], bytes]] = {
             schema.OBJECT_CLASS_LABEL: lambda: int64_feature([self._label_id(item) for item in objects]),
             schema.OBJECT_DIFFICULT: lambda: int64_feature([item.is_difficult for item in objects]),
             schema.OBJECT_TRUNCATED: lambda: int64_feature([item.is_truncated for item in objects]),
-            schema.OBJECT_VIEW: lambda: bytes_feature([item.view.encode() for item in objects]),
+            schema.OBJECT_VIEW: lambda: text_feature([item.view for item in objects]),
             schema.OBJECT_IS_CROWD: lambda: int64_feature([item.is_crowd for item in objects]),
             schema.OBJECT_AREA: lambda: float_feature([item.area * area_scale for item in objects]),
         }
@@ -97,7 +97,7 @@ def _image_features(annotated: AnnotatedImage, encoded: bytes, header: ImageHead
         schema.IMAGE_SOURCE_ID: bytes_feature([annotated.source_id.encode()]),
         schema.IMAGE_KEY_SHA256: bytes_feature([hashlib.sha256(encoded).hexdigest().encode()]),
         schema.IMAGE_ENCODED: bytes_feature([encoded]),
-        schema.IMAGE_FORMAT: bytes_feature([header.format.encode()]),
+        schema.IMAGE_FORMAT: text_feature([header.format]),
     }
 
 
@@ -137,15 +137,15 @@ def _check_boxes(
 
 
 def _find_problem(box: PixelBox, frame: Frame) -> str | None:
+    if 0 <= box.x_min < box.x_max <= frame.width and 0 <= box.y_min < box.y_max <= frame.height:
+        return None
     if not all(map(math.isfinite, box)):
         return "is not finite"
     if box.x_min > box.x_max or box.y_min > box.y_max:
         return "has its edges in the wrong order"
     if box.x_min == box.x_max or box.y_min == box.y_max:
         return "is empty"
-    if box.x_min < 0 or box.y_min < 0 or box.x_max > frame.width or box.y_max > frame.height:
-        return "leaves the image"
-    return None
+    return "leaves the image"
 
 
 def _clip(box: PixelBox, frame: Frame) -> PixelBox:

@@ -51,16 +51,18 @@ class VocReader:
     images: Path  # resolved
 
     def __call__(self, path: Path) -> AnnotatedImage:
-        root = _parse(path)
-        image_path, filename = self._find_image(root, path)
-        objects = tuple(_read_object(element, path, index) for index, element in enumerate(root.iterchildren("object")))
-        return AnnotatedImage(image_path, filename, filename, _read_size(root, path), objects, str(path))
+        fields, elements = {}, []
+        for child in _parse(path):
+            if child.tag == "object":
+                elements.append(child)
+            else:
+                fields[child.tag] = child
+        image_path, filename = self._find_image(_text(fields, "filename", ""), path)
+        objects = tuple([_read_object(element, path, index) for index, element in enumerate(elements)])
+        return AnnotatedImage(image_path, filename, filename, _read_size(fields.get("size"), path), objects, str(path))
 
-    def _find_image(self, root: etree._Element, path: Path) -> tuple[Path, str]:
-        named = (root.findtext("filename") or "").strip()
-        names = [named] if named else []
-        names += [path.stem + suffix for suffix in IMAGE_SUFFIXES]
-        for name in names:
+    def _find_image(self, named: str, path: Path) -> tuple[Path, str]:
+        for name in ([named] if named else []) + [path.stem + suffix for suffix in IMAGE_SUFFIXES]:
             try:
                 found = find_inside(self.images, name)
             except InputError as error:
@@ -99,15 +101,17 @@ def _parse(path: Path) -> etree._Element:
     return root
 
 
-def _read_size(root: etree._Element, path: Path) -> tuple[int, int] | None:
-    height, width = root.findtext("size/height"), root.findtext("size/width")
-    if height is None or width is None:
+def _read_size(element: etree._Element | None, path: Path) -> tuple[int, int] | None:
+    if element is None:
         return None
-    values = _number(height, "height", f"{path}: <size>"), _number(width, "width", f"{path}: <size>")
-    if not all(value.is_integer() for value in values):
-        raise InputError(f"{path}: <size>: <height> and <width> must be whole numbers, got {height!r} and {width!r}")
-    size = int(values[0]), int(values[1])
-    return size if min(size) > 0 else None  # some tools write 0 for "not known"
+    sides = {child.tag: child.text for child in element}
+    if "height" not in sides or "width" not in sides:
+        return None
+    where = f"{path}:{element.sourceline}: <size>"
+    height, width = _number(sides["height"], "height", where), _number(sides["width"], "width", where)
+    if not height.is_integer() or not width.is_integer():
+        raise InputError(f"{where}: <height> and <width> must be whole numbers, got {sides['height']!r} and {sides['width']!r}")
+    return (int(height), int(width)) if height > 0 and width > 0 else None  # some tools write 0 for "not known"
 
 
 def _read_object(element: etree._Element, path: Path, index: int) -> AnnotatedObject:

@@ -206,7 +206,7 @@ def many(voc_set) -> list[str]:
     text = (voc_set.annotations / "0.xml").read_text()
     image = voc_set.images / "0.jpg"
     image.write_bytes(image.read_bytes() + b"\0" * 50_000)
-    for index in range(1, 3000):
+    for index in range(1, 1500):
         os.link(image, voc_set.images / f"{index}.jpg")
         voc_set.write(str(index), text.replace("0.jpg", f"{index}.jpg"))
     labels = voc_set.images.parent / "labels.pbtxt"
@@ -234,7 +234,7 @@ def test_a_stopped_run_leaves_nothing_that_looks_finished(voc_set, many, output,
 
     assert main([*voc_set.flags(output), *many]) == 0
     assert [path.name for path in sorted(output.parent.iterdir())] == ["a.record-00000-of-00002", "a.record-00001-of-00002"]
-    assert all(path.stat().st_size > 1500 * 50_000 for path in output.parent.iterdir())
+    assert all(path.stat().st_size > 700 * 50_000 for path in output.parent.iterdir())
 
 
 def test_a_disk_that_fills_up(voc_set, many, output, tmp_path):
