@@ -1,6 +1,6 @@
 """Writes converters.json: the features that the original API's COCO and VOC converters give for tinycoco and bccd.
 
-Run in the original API's environment (its PyPI package tf-models-research-object-detection 2.8): `python make_converters_golden.py DATA_DIR`.
+Run in the original API's environment (PyPI package tf-models-research-object-detection 2.8): `python make_converters_golden.py DATA_DIR`.
 Each image maps a feature key to its list of values; the image bytes are left out, their SHA-256 is among the keys.
 """
 
