@@ -33,9 +33,21 @@ def define_flags() -> flags.FlagValues:
     integer("num_workers", 1, "With more than one, MultiWorkerMirroredStrategy (TF_CONFIG tells who is who).", flag_values=values)
     integer("checkpoint_every_n", 1000, "Steps between checkpoints.", lower_bound=1, flag_values=values)
     boolean("record_summaries", True, "Write pictures of the training images; losses are always written.", flag_values=values)
-    integer("eval_every_n", None, "Steps between evaluations while training; 0 for never, default --checkpoint_every_n.", lower_bound=0, flag_values=values)
+    integer(
+        "eval_every_n",
+        None,
+        "Steps between evaluations while training; 0 for never, default --checkpoint_every_n.",
+        lower_bound=0,
+        flag_values=values,
+    )
     string("config_override", "", "Text of a pipeline.config merged over the file.", flag_values=values)
-    integer("seed", None, "Order, augmentation and initial weights follow from it; default train_config.seed.", lower_bound=0, flag_values=values)
+    integer(
+        "seed",
+        None,
+        "Order, augmentation and initial weights follow from it; default train_config.seed.",
+        lower_bound=0,
+        flag_values=values,
+    )
     flags.mark_flags_as_required(["pipeline_config_path", "model_dir"], flag_values=values)
     return values
 

@@ -1,4 +1,4 @@
-"""Evaluates one checkpoint on the config's evaluation records: a table for people, JSON for programs."""
+"""Evaluates a checkpoint, or an exported model, on the config's evaluation records: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.evaluate", description=__doc__)
     parser.add_argument("--pipeline_config_path", required=True, help="the pipeline.config; its eval_input_reader names the records")
-    parser.add_argument("--checkpoint_dir", required=True, help="folder of checkpoints (the newest counts) or a prefix such as DIR/ckpt-1200")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--checkpoint_dir", help="folder of checkpoints (the newest counts) or a prefix such as DIR/ckpt-1200")
+    what.add_argument("--model", help="an exported model instead: a .tflite or a SavedModel folder")
     parser.add_argument("--model_dir", help="write TensorBoard events under MODEL_DIR/eval")
     parser.add_argument("--json", metavar="FILE", help="write the metrics under the API's names")
     parser.add_argument("--config_override", default="", help="text of a pipeline.config merged over the file")
     parser.add_argument("--sample_1_of_n_eval_examples", type=int, metavar="N", help="evaluate one of N images")
     arguments = parser.parse_args(argv)
-    metrics = evaluate(
-        arguments.pipeline_config_path,
-        arguments.checkpoint_dir,
-        model_dir=arguments.model_dir,
-        config_override=arguments.config_override,
-        sample_1_of_n=arguments.sample_1_of_n_eval_examples,
-    )
+    common = {"config_override": arguments.config_override, "sample_1_of_n": arguments.sample_1_of_n_eval_examples}
+    if arguments.model:
+        from pipelines.evaluate_model import evaluate_model  # heavy, as all that imports TensorFlow
+
+        if arguments.model_dir:
+            parser.error("--model_dir takes the events of checkpoints, which have a step; leave it out with --model")
+        metrics = evaluate_model(arguments.pipeline_config_path, arguments.model, **common).metrics
+    else:
+        metrics = evaluate(arguments.pipeline_config_path, arguments.checkpoint_dir, model_dir=arguments.model_dir, **common)
     if arguments.json:
         write_json(metrics, Path(arguments.json))
     return 0

@@ -75,9 +75,7 @@ def evaluate_checkpoints(options: TrainOptions, *, checkpoint_dir: str, timeout:
     config = _load(options, for_training=False)
     if not Path(checkpoint_dir).is_dir() and timeout == 0:
         raise InputError(f"--checkpoint_dir {checkpoint_dir} is not a folder")
-    task = build_detection_task(
-        config, TaskOptions(with_evaluation=True, sample_1_of_n=options.sample_1_of_n_eval_examples)
-    )
+    task = build_detection_task(config, TaskOptions(with_evaluation=True, sample_1_of_n=options.sample_1_of_n_eval_examples))
     evaluator = _evaluator(task, config, Path(options.model_dir), optimizer=None)
     averaged = config.proto.eval_config.use_moving_averages
     evaluated = 0
@@ -129,9 +127,7 @@ def _loop_settings(config: Config, options: TrainOptions) -> loop.LoopSettings:
     )
 
 
-def _evaluator(
-    task: DetectionTask, config: Config, model_dir: Path, optimizer: tf_keras.optimizers.legacy.Optimizer | None
-) -> Evaluator:
+def _evaluator(task: DetectionTask, config: Config, model_dir: Path, optimizer: tf_keras.optimizers.legacy.Optimizer | None) -> Evaluator:
     averaged = config.proto.eval_config.use_moving_averages
     return Evaluator(task, summary_dir=model_dir / "eval", optimizer=optimizer if averaged else None)
 

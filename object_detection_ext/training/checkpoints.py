@@ -88,10 +88,13 @@ def check_fits(network: tf_keras.Model, prefix: str) -> None:
             raise InputError(f"{prefix} belongs to another model: it has no value for {variable.name} {tuple(variable.shape)}")
         if stored[key] != tuple(variable.shape):
             raise InputError(
-                f"{prefix} belongs to another model: {variable.name} has shape {stored[key]} there and {tuple(variable.shape)} in the config"
+                f"{prefix} belongs to another model: {variable.name} has shape {stored[key]} there "
+                f"and {tuple(variable.shape)} in the config"
             )
     if len(model_keys) != len(expected):
-        raise InputError(f"{prefix} belongs to another model: it holds {len(model_keys)} variables, the config's network has {len(expected)}")
+        raise InputError(
+            f"{prefix} belongs to another model: it holds {len(model_keys)} variables, the config's network has {len(expected)}"
+        )
 
 
 def variable_keys(network: tf_keras.Model) -> dict[str, tf.Variable]:

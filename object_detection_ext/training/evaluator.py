@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,11 @@ class Evaluator:
         self._optimizer = optimizer
         self._quiet = quiet
         self._summary_dir = summary_dir
-        self._writer: tf.summary.SummaryWriter | None = None
-        self._dataset: tf.data.Dataset | None = None
-        self._predict: Callable[[Any], tuple[Any, dict[str, tf.Tensor]]] | None = None
 
     def run(self, step: int) -> dict[str, float]:
         """Returns the metrics by TensorBoard tag, the mean losses among them, for the weights after `step` steps."""
         begin = time.perf_counter()
         evaluation = self._task.evaluation()
-        if self._dataset is None or self._predict is None:
-            self._dataset = self._task.eval_dataset()
-            # One trace for all: batches differ in their most boxes, and the last one in its images.
-            self._predict = tf.function(self._task.predict, input_signature=[self._dataset.element_spec], autograph=False)
         sums: dict[str, float] = {}
         batches = 0
         with self._averaged_weights():
@@ -62,8 +56,20 @@ class Evaluator:
         self._write(step, metrics, evaluation.images())
         return metrics
 
+    @cached_property
+    def _dataset(self) -> tf.data.Dataset:
+        return self._task.eval_dataset()
+
+    @cached_property
+    def _predict(self) -> Callable[[Any], tuple[Any, dict[str, tf.Tensor]]]:
+        """Traced once for all batches, which differ in their most boxes and, the last one, in their images."""
+        return tf.function(self._task.predict, input_signature=[self._dataset.element_spec], autograph=False)
+
+    @cached_property
+    def _writer(self) -> tf.summary.SummaryWriter:
+        return tf.summary.create_file_writer(str(self._summary_dir))
+
     def _batches(self) -> Iterator[Any]:
-        assert self._dataset is not None
         iterator = iter(self._dataset)
         show = sys.stderr.isatty() and not self._quiet
         count = 0
@@ -108,8 +114,6 @@ class Evaluator:
     def _write(self, step: int, metrics: dict[str, float], images: Any) -> None:
         if self._summary_dir is None:
             return
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(str(self._summary_dir))
         with self._writer.as_default(step=step):
             for tag, value in metrics.items():
                 tf.summary.scalar(tag, value)

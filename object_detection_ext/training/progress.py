@@ -58,11 +58,12 @@ class ProgressLine:
             self._open_line = False
 
     def _line(self, step: int, values: Mapping[str, float], steps_per_second: float) -> str:
-        parts = [f"{SHORT.get(tag, tag)} {value:.4f}" for tag, value in values.items() if tag.startswith("Loss/") and tag != "Loss/total_loss"]
+        terms = {tag: value for tag, value in values.items() if tag.startswith("Loss/") and tag != "Loss/total_loss"}
+        parts = ", ".join(f"{SHORT.get(tag, tag)} {value:.4f}" for tag, value in terms.items())
         left = (self.total_steps - step) / steps_per_second if steps_per_second > 0 else 0.0
         minutes, seconds = divmod(round(left), 60)
         hours, minutes = divmod(minutes, 60)
         return (
-            f"step {step}/{self.total_steps} | loss {values['Loss/total_loss']:.4f} ({', '.join(parts)}) | lr {values['learning_rate']:.4g} | "
-            f"{steps_per_second * self.batch_size:.1f} images/s | {hours}:{minutes:02d}:{seconds:02d} left"
+            f"step {step}/{self.total_steps} | loss {values['Loss/total_loss']:.4f} ({parts}) | lr {values['learning_rate']:.4g} "
+            f"| {steps_per_second * self.batch_size:.1f} images/s | {hours}:{minutes:02d}:{seconds:02d} left"
         )

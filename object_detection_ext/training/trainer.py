@@ -113,6 +113,7 @@ class Trainer(orbit.StandardTrainer):
                     synchronization=tf.VariableSynchronization.ON_READ,
                     aggregation=tf.VariableAggregation.SUM,
                 )
+        assert self._sums is not None
         self._sums.assign_add(tf.stack(list(losses.values())))
 
 
