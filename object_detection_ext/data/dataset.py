@@ -10,8 +10,11 @@ A record that cannot be decoded is replaced by one drawn statelessly from (seed,
 from __future__ import annotations
 
 import logging
+import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -42,6 +45,7 @@ class RecordMonitor:
     max_broken: int | None = None  # None: 10 or 1 % of the records, whichever is more
     broken: dict[int, str] = field(default_factory=dict)  # record -> what is wrong with it
     error: InputError | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def check(self) -> None:
         """Raises the error that ended the data set; call it when iterating fails with a `tf.errors.OpError`."""
@@ -54,15 +58,14 @@ class RecordMonitor:
         Raises:
             InputError: wrong ground truth, or too many broken images. It is kept for `check`.
         """
-        try:
+        with self._lock:  # batches are made in parallel
+            self.check()
             for record in records.tolist():
                 if record not in self.broken:
                     self._note(record)
-        except InputError as error:
-            self.error = error
-            raise
 
-    def fail(self, message: str) -> None:
+    def fail(self, message: str) -> NoReturn:
+        """Ends the data set."""
         self.error = InputError(message)
         raise self.error
 
@@ -77,14 +80,14 @@ class RecordMonitor:
             where += f" (source id {source_id!r})" if source_id else ""
             problem = self.decode.find_problem(data)
             if problem:
-                raise InputError(f"{where}: {problem}")
+                self.fail(f"{where}: {problem}")
             reason = _decoding_error(self.decode, data)
         self.broken[record] = f"{where}: {reason}"
         _LOG.warning("left out %s", self.broken[record])
         limit = max(10, len(self.index) // 100) if self.max_broken is None else self.max_broken
         if len(self.broken) > limit:
             count = f"{len(self.broken)} of {len(self.index)} images"
-            raise InputError(f"{count} cannot be read, more than the {limit} allowed; the last: {where}: {reason}")
+            self.fail(f"{count} cannot be read, more than the {limit} allowed; the last: {where}: {reason}")
 
 
 def check_records(index: RecordIndex, decode: ExampleDecoder, *, max_records: int = 10_000) -> None:
@@ -193,7 +196,7 @@ def train_dataset(
 
     def make_batch(step: tf.Tensor) -> tf.data.Dataset:
         draws = order.draws(step)
-        failed = tf.data.Dataset.from_tensors((tf.constant(-1), tf.constant(0, tf.int64), _empty_example()))
+        failed = tf.data.Dataset.from_tensors((tf.constant(-1), tf.constant(0, tf.int64), _empty_example())).repeat(batch_size)
         loaded = tf.data.Dataset.from_tensor_slices((tf.range(tf.size(draws)), draws)).map(load).ignore_errors()
         batches = loaded.concatenate(failed).take(batch_size).map(prepare).padded_batch(batch_size, drop_remainder=True)
         return batches.map(lambda numbers, batch: _report_replaced(monitor, order, step, numbers, batch))
@@ -316,7 +319,8 @@ def _decoding_error(decode: ExampleDecoder, data: bytes) -> str:
     try:
         decode(tf.constant(data))
     except tf.errors.OpError as error:
-        return f"the image cannot be decoded ({error.message.split(' [Op:')[0]})"
+        reason = re.sub(r"\{\{.*?\}\} |\.? \[Op:.*", "", error.message)  # which kernel on which device says nothing about the image
+        return f"the image cannot be decoded ({reason})"
     return "it failed in the pipeline but decodes now; the file may have changed"
 
 
