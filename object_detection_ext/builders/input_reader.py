@@ -10,10 +10,11 @@ import tensorflow as tf
 from object_detection_ext.augment.pipeline import Augmentation
 from object_detection_ext.builders.fields import chosen, errors_at
 from object_detection_ext.builders.preprocessor import build_augmentation
-from object_detection_ext.data.dataset import Normalize, RecordMonitor, check_records, eval_dataset, train_dataset
+from object_detection_ext.data.dataset import Normalize, eval_dataset, train_dataset
 from object_detection_ext.data.decode import ExampleDecoder
 from object_detection_ext.data.label_map import LabelMap, load_label_map
 from object_detection_ext.data.record_index import RecordIndex, index_records
+from object_detection_ext.data.record_monitor import RecordMonitor, check_records
 from object_detection_ext.data.resize import ImageResizer
 from object_detection_ext.errors import InputError
 from object_detection_ext.protos import eval_pb2, input_reader_pb2, train_pb2
@@ -173,7 +174,6 @@ def _open(
     reader: input_reader_pb2.InputReader, *, num_classes: int, field: str, sample_1_of_n_examples: int | None = None
 ) -> tuple[RecordIndex, ExampleDecoder]:
     chosen(reader, field, allowed=("tf_record_input_reader",))
-    _refuse_unsupported(reader, field=field)
     sample = reader.sample_1_of_n_examples if sample_1_of_n_examples is None else sample_1_of_n_examples
     if sample < 1:
         raise InputError(f"{field}.sample_1_of_n_examples must be >= 1, got {sample}")
@@ -192,28 +192,3 @@ def _check_batch_size(batch_size: int, resizer: ImageResizer, *, field: str) -> 
         raise InputError(f"{field} must be >= 1, got {batch_size}")
     if batch_size > 1 and resizer.output_shape is None:
         raise InputError(f"{field} must be 1 for an image resizer that gives images of different sizes, got {batch_size}")
-
-
-def _refuse_unsupported(reader: input_reader_pb2.InputReader, *, field: str) -> None:
-    for descriptor, value in reader.ListFields():
-        if descriptor.name in _UNSUPPORTED and value != descriptor.default_value:
-            raise InputError(f"{field}.{descriptor.name} is not supported: {_UNSUPPORTED[descriptor.name]}; remove it")
-    if reader.input_type == input_reader_pb2.TF_SEQUENCE_EXAMPLE:
-        raise InputError(f"{field}.input_type must be TF_EXAMPLE, got TF_SEQUENCE_EXAMPLE")
-
-
-_UNSUPPORTED = {
-    "num_additional_channels": "images have 3 channels",
-    "num_keypoints": "an SSD predicts no keypoints",
-    "keypoint_type_weight": "an SSD predicts no keypoints",
-    "use_keypoint_label_map": "an SSD predicts no keypoints",
-    "load_keypoint_depth_features": "an SSD predicts no keypoints",
-    "load_multiclass_scores": "each box has one class",
-    "load_context_features": "an SSD has no context features",
-    "load_context_image_ids": "an SSD has no context features",
-    "load_instance_masks": "an SSD predicts no masks",
-    "load_dense_pose": "an SSD predicts no poses",
-    "load_track_id": "an SSD predicts no tracks",
-    "expand_labels_hierarchy": "expand the labels when the records are written",
-    "sample_from_datasets_weights": "all records are drawn equally often",
-}

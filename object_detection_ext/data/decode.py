@@ -170,10 +170,11 @@ class ExampleDecoder:
             return f"object {bad} (from 0): the box [ymin, xmin, ymax, xmax] = [{values}] is upside down or not a number"
         labels: Sequence[int | None] = list(features[schema.OBJECT_CLASS_LABEL].int64_list.value) or [None] * len(boxes)
         texts = [text.decode(errors="replace") for text in features[schema.OBJECT_CLASS_TEXT].bytes_list.value] or [""] * len(boxes)
-        for index, (label, text) in enumerate(zip(labels, texts, strict=True)):
-            problem = self._find_class_problem(label, text)
+        classes = list(zip(labels, texts, strict=True))
+        for each in dict.fromkeys(classes):
+            problem = self._find_class_problem(*each)
             if problem:
-                return f"object {index} (from 0): {problem}"
+                return f"object {classes.index(each)} (from 0): {problem}"
         return None
 
     def _find_class_problem(self, label: int | None, text: str) -> str | None:

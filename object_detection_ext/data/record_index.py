@@ -90,7 +90,7 @@ def index_records(input_paths: Sequence[str], *, where: str = "input_path") -> R
 
 
 def expand_paths(input_paths: Sequence[str], *, where: str = "input_path") -> tuple[str, ...]:
-    """File paths that the patterns name, each once, in the order of the patterns.
+    """File paths that the patterns name, in the order of the patterns; one that is named twice is there twice, as in the API.
 
     Raises:
         InputError: there is no pattern, one matches no file, or one like `train-?????-of-00002` finds fewer shards than it says.
@@ -98,13 +98,13 @@ def expand_paths(input_paths: Sequence[str], *, where: str = "input_path") -> tu
     patterns = [part for text in input_paths for part in _split_commas(text)]
     if not patterns:
         raise InputError(f"{where}: no path given; name at least one TFRecord file or glob pattern")
-    found: dict[str, None] = {}
+    found: list[str] = []
     for pattern in patterns:
         files = [pattern] if Path(pattern).is_file() else sorted(filter(os.path.isfile, glob.glob(pattern)))
         if not files:
             raise InputError(f"{where}: {pattern!r} matches no file (current directory: {Path.cwd()})")
         _check_shards(pattern, files, where=where)
-        found.update(dict.fromkeys(files))
+        found += files
     return tuple(found)
 
 

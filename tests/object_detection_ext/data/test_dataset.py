@@ -14,10 +14,11 @@ import tensorflow as tf
 from object_detection_ext.augment.crop import SsdRandomCrop
 from object_detection_ext.augment.geometric import RandomHorizontalFlip
 from object_detection_ext.augment.pipeline import Augmentation
-from object_detection_ext.data.dataset import RecordMonitor, TrainOrder, check_records, eval_dataset, train_dataset
+from object_detection_ext.data.dataset import TrainOrder, eval_dataset, train_dataset
 from object_detection_ext.data.decode import ExampleDecoder
 from object_detection_ext.data.label_map import LabelMap
 from object_detection_ext.data.record_index import RecordIndex, index_records
+from object_detection_ext.data.record_monitor import RecordMonitor, check_records
 from object_detection_ext.data.resize import FixedShapeResizer, KeepAspectRatioResizer
 from object_detection_ext.errors import InputError
 from object_detection_ext.types import Batch

