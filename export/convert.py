@@ -9,12 +9,14 @@ from functools import cached_property
 import numpy as np
 import tensorflow as tf
 
-# Not public, but what tf.lite.TFLiteConverter itself calls: only here can single tensors be kept out of quantisation.
+# Not public, but what tf.lite.TFLiteConverter itself calls; it starts from a .tflite, which the public interface does not.
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.optimize.calibrator import Calibrator
 
+from export.postprocess_op import DetectionPostProcess
 from export.quiet import native_output_hidden
-from export.tflite_file import merging_tensors, with_named_outputs
+from export.tail import cut, join
+from export.tflite_file import finish
 from export.tflite_graph import ConcreteFunction
 
 
@@ -24,12 +26,12 @@ class TfliteConverter:
 
     Attributes:
         function: Of `tflite_function`.
-        max_detections: M of its post-processing.
+        postprocess: What it ends in.
         input_range: What the pixel values 0 and 255 are in the network's input, for the uint8 input of int8.
     """
 
     function: ConcreteFunction
-    max_detections: int
+    postprocess: DetectionPostProcess
     input_range: tuple[float, float]
 
     def float32(self) -> bytes:
@@ -47,22 +49,17 @@ class TfliteConverter:
     def int8(self, calibration_images: Iterable[np.ndarray]) -> bytes:
         """Weights (per channel) and activations in 8 bits; the input is the image itself, uint8.
 
-        The network is quantised up to the last convolution of each head. Their results are dequantised one by one: joined in 8 bits, the
-        box codes and the logits of all feature maps would have to share one scale, and scores would be multiples of 1/256.
+        The network is quantised up to the last convolution of each head; what follows stays in float (see `tail`).
 
         Args:
             calibration_images: [H, W, 3] float32 each, normalised.
         """
         samples = [[image[np.newaxis]] for image in self._with_full_range(calibration_images)]
+        halves = cut(self._lowered)
         with native_output_hidden():
-            calibrated = Calibrator(self._lowered).calibrate(lambda: iter(samples))
-            quantized = mlir_quantize(
-                calibrated,
-                input_data_type=tf.uint8,
-                output_data_type=tf.float32,
-                denylisted_nodes=merging_tensors(self._lowered),
-            )
-        return self._finish(quantized)
+            calibrated = Calibrator(halves.body).calibrate(lambda: iter(samples))
+            body = mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.float32)
+        return self._finish(join(body, halves))
 
     @cached_property
     def _lowered(self) -> bytes:
@@ -77,7 +74,7 @@ class TfliteConverter:
         return converter
 
     def _finish(self, content: bytes) -> bytes:
-        return with_named_outputs(content, max_detections=self.max_detections)
+        return finish(content, self.postprocess)
 
     def _with_full_range(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Puts one black and one white pixel into the first image: the calibrated input range is then exactly that of uint8 pixels."""

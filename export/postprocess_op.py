@@ -2,6 +2,9 @@
 
 TensorFlow has no such operation. A function without content, marked with `experimental_implements`, stands in its place; the TFLite
 converter recognises the mark. Source of the semantics: tensorflow/lite/kernels/detection_postprocess.cc.
+
+The runtime has a bug: with T > 1 threads and more than T classes, regular suppression leaves out class T (from 0). Run such
+files with one thread.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ class DetectionPostProcess:
         max_detections: M, rows of its outputs.
         use_regular_nms: suppress within each class, as in training's evaluation. Without it ("fast"), only each anchor's best class is
             looked at and boxes of different classes suppress each other.
-        max_detections_per_class: kept per class before the best M are taken; regular suppression only.
+        max_detections_per_class: kept per class before the best M are taken; regular suppression only. The converter drops it;
+            `tflite_file.finish` writes it.
     """
 
     num_classes: int
@@ -66,11 +70,10 @@ class DetectionPostProcess:
 
     @property
     def implements(self) -> str:
-        """The mark: the operation's name and attributes in text format."""
+        """The mark: the operation's name and attributes in text format, but for `max_detections_per_class`."""
         integers = {
             "max_detections": self.max_detections,
             "max_classes_per_detection": 1,
-            "detections_per_class": self.max_detections_per_class,
             "num_classes": self.num_classes,
         }
         numbers = {

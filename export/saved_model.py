@@ -48,7 +48,7 @@ def export_tflite_saved_model(
     """
     postprocess = postprocess_op_of(model.detector, max_detections=max_detections, use_regular_nms=use_regular_nms)
     with complete_folder(output_directory) as folder:
-        _save(api_tflite_function(model.detector, postprocess), folder / "saved_model")
+        _save(api_tflite_function(model.detector, postprocess), folder / "saved_model", variables=model.detector.network.variables)
 
 
 def compare_saved_model(model: TrainedModel, output_directory: str | os.PathLike[str], *, input_type: str, num_images: int) -> str:
@@ -64,7 +64,7 @@ def compare_saved_model(model: TrainedModel, output_directory: str | os.PathLike
     return parity_table([("saved_model", parity)])
 
 
-def _save(function: Any, path: Path, *, variables: Sequence[tf.Variable] = ()) -> None:
+def _save(function: Any, path: Path, *, variables: Sequence[tf.Variable]) -> None:
     """Saves one traced function as `serving_default`, with the variables it reads.
 
     Not the Keras model around them: with it, every layer would be traced and saved as well, which takes ten times as long.

@@ -92,7 +92,10 @@ def label_lines(config: Config, *, num_classes: int) -> list[str]:
 def tflite_finder(path: str | os.PathLike[str], detector: SsdDetector) -> Find:
     """Runs a `.tflite` of ours on network inputs [h, w, C] float32; a uint8 file gets their pixels."""
     with native_output_hidden():
-        runner = Interpreter(str(path)).get_signature_runner(SIGNATURE)
+        # One thread: with T > 1 of them the runtime's regular suppression leaves out class T (see postprocess_op).
+        interpreter = Interpreter(str(path), num_threads=1)
+        interpreter.allocate_tensors()
+        runner = interpreter.get_signature_runner(SIGNATURE)
     takes_pixels = runner.get_input_details()[INPUT_NAME]["dtype"] == np.uint8
 
     def find(inputs: np.ndarray) -> Found:
@@ -127,7 +130,7 @@ def _convert(detector: SsdDetector, config: Config, options: TfliteOptions, *, r
     calibration = train_records(config) if "int8" in options.types else None
     input_range = _input_range(detector) if "int8" in options.types else (0.0, 1.0)
     postprocess = postprocess_op_of(detector, max_detections=options.max_detections, use_regular_nms=options.use_regular_nms)
-    converter = TfliteConverter(tflite_function(detector, postprocess), options.max_detections, input_range)
+    converter = TfliteConverter(tflite_function(detector, postprocess), postprocess, input_range)
     for kind in options.types:
         if kind == "int8":
             assert calibration is not None

@@ -20,40 +20,47 @@ ConcreteFunction = Any  # tf.types.experimental.ConcreteFunction; TensorFlow shi
 
 
 def tflite_function(detector: SsdDetector, postprocess: DetectionPostProcess) -> ConcreteFunction:
-    """Traces `{image: [1, H, W, C] float32} -> PostProcessOutputs` by name; for our own converter, which names and orders the outputs."""
-    return _trace(detector, postprocess, input_name="image", arrange=lambda outputs: outputs._asdict())
+    """Traces `{image: [1, H, W, C] float32} -> PostProcessOutputs` by name, with the weights as constants.
+
+    Saving and loading hundreds of variables takes TensorFlow longer than converting the graph.
+    """
+    spec = _image_spec(detector, name="image")
+    with native_output_hidden():
+        # Without the post-processing: freezing inlines functions, and its mark would be lost.
+        predict = convert_variables_to_constants_v2(_prediction(detector).get_concrete_function(spec), lower_control_flow=False)
+    return _with_postprocess(detector, predict, postprocess, arrange=PostProcessOutputs._asdict).get_concrete_function(spec)
 
 
 def api_tflite_function(detector: SsdDetector, postprocess: DetectionPostProcess) -> ConcreteFunction:
-    """The same with the input name and output order of the API's `export_tflite_graph_tf2`.
+    """The same with the input name, variables and output order of the API's `export_tflite_graph_tf2`.
 
     Its outputs are a tuple, count first, boxes last. Whoever converts this SavedModel gets what he is used to from the API's:
     scores, boxes, count, classes, called `StatefulPartitionedCall:1`, `:3`, `:0`, `:2`.
     """
-    return _trace(detector, postprocess, input_name="input", arrange=lambda outputs: tuple(reversed(outputs)))
+    function = _with_postprocess(detector, _prediction(detector), postprocess, arrange=lambda outputs: tuple(reversed(outputs)))
+    return function.get_concrete_function(_image_spec(detector, name="input"))
 
 
-def _trace(
-    detector: SsdDetector, postprocess: DetectionPostProcess, *, input_name: str, arrange: Callable[[PostProcessOutputs], Any]
-) -> ConcreteFunction:
+def _with_postprocess(
+    detector: SsdDetector,
+    predict: Callable[[tf.Tensor], Any],
+    postprocess: DetectionPostProcess,
+    *,
+    arrange: Callable[[PostProcessOutputs], Any],
+) -> Any:
+    """A `tf.function` from the image to what `arrange` makes of the operation's outputs."""
     anchors = np.asarray(box_ops.corners_to_centers(tf.constant(detector.anchors)))
-    spec = tf.TensorSpec([1, *detector.input_shape], tf.float32, name=input_name)
-    predict = _frozen_network(detector, spec)
 
     @tf.function(autograph=False)
     def infer(image: tf.Tensor) -> Any:
         encodings, scores = predict(image)
         return arrange(postprocess(encodings, scores, tf.constant(anchors, name="anchors")))
 
-    return infer.get_concrete_function(spec)
+    return infer
 
 
-def _frozen_network(detector: SsdDetector, spec: tf.TensorSpec) -> ConcreteFunction:
-    """Image to box encodings [1, A, 4] and class scores, with the weights as constants.
-
-    Saving and loading hundreds of variables takes TensorFlow longer than converting the graph. The post-processing stays outside:
-    freezing inlines functions, and its mark would be lost.
-    """
+def _prediction(detector: SsdDetector) -> Any:
+    """A `tf.function` from the image to box encodings [1, A, 4] and class scores [1, A, class slots]."""
 
     @tf.function(autograph=False)
     def predict(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -64,5 +71,8 @@ def _frozen_network(detector: SsdDetector, spec: tf.TensorSpec) -> ConcreteFunct
         encodings = tf.identity(encodings, name="raw_outputs/box_encodings")
         return encodings, tf.identity(detector.postprocessing.convert_scores(logits), name="raw_outputs/class_predictions")
 
-    with native_output_hidden():
-        return convert_variables_to_constants_v2(predict.get_concrete_function(spec), lower_control_flow=False)
+    return predict
+
+
+def _image_spec(detector: SsdDetector, *, name: str) -> tf.TensorSpec:
+    return tf.TensorSpec([1, *detector.input_shape], tf.float32, name=name)
