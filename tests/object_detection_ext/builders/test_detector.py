@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 
 from object_detection_ext.builders.detector import build_detector
+from object_detection_ext.config import load_config
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.detector import SsdDetector
 from object_detection_ext.protos import pipeline_pb2
@@ -71,3 +72,20 @@ def test_one_class_and_a_non_square_input(build: Callable[[str], SsdDetector]):
 def test_grayscale_input(build: Callable[[str], SsdDetector]):
     detector = build("image_resizer { fixed_shape_resizer { height: 96 width: 96 convert_to_grayscale: true } }")
     assert detector.input_shape == (96, 96, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_parameters", "num_anchors"),  # counted in the original API
+    [
+        ("ssd_mobilenet_v2_320x320_coco17_tpu-8", 6103999, 1917),
+        ("ssd_mobilenet_v2_coco", 6103999, 1917),
+        ("ssd_mobilenet_v2_pets_keras", 10720810, 1917),
+        ("ssd_mobilenet_v2_quantized_300x300_coco", 6103999, 1917),
+    ],
+)
+def test_published_configs_give_as_many_parameters_and_anchors_as_the_original(
+    test_data: Path, name: str, num_parameters: int, num_anchors: int
+):
+    detector = build_detector(load_config(test_data / "odapi" / "configs" / f"{name}.config").proto.model.ssd)
+    assert detector.network.count_params() == num_parameters
+    assert detector.anchors.shape == (num_anchors, 4)
