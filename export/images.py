@@ -17,7 +17,7 @@ class RecordSource(NamedTuple):
     """Records of one input reader."""
 
     name: str  # `train` or `evaluation`, for messages
-    index: RecordIndex
+    records: RecordIndex
 
 
 def train_records(config: Config) -> RecordSource:
@@ -47,9 +47,9 @@ def draw_images(source: RecordSource, count: int) -> Iterator[np.ndarray]:
     Yields:
         [H, W, 3] uint8.
     """
-    picks = np.unique(np.linspace(0, len(source.index) - 1, num=min(count, len(source.index))).round().astype(int))
+    picks = np.unique(np.linspace(0, len(source.records) - 1, num=min(count, len(source.records))).round().astype(int))
     for record in picks:
-        image = _decode(source.index.read(int(record)))
+        image = _decode(source.records.read(int(record)))
         if image is not None:
             yield image
 

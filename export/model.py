@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 from object_detection_ext.builders.detector import build_detector
 from object_detection_ext.config import Config, check_supported, load_config
 from object_detection_ext.models.detector import SsdDetector
-from object_detection_ext.training.checkpoints import restore_network
+from object_detection_ext.training.checkpoints import find_checkpoint, restore_network
 
 
 class TrainedModel(NamedTuple):
@@ -30,7 +31,8 @@ def load_trained_model(
     """
     config = load_config(pipeline_config_path, override=config_override)
     check_supported(config)
+    prefix = find_checkpoint(Path(trained_checkpoint_dir))  # before the network is built: a wrong path is told at once
     detector = build_detector(config.proto.model.ssd)
     averaged = config.proto.eval_config.use_moving_averages
-    checkpoint = restore_network(detector.network, trained_checkpoint_dir, use_moving_averages=averaged)
+    checkpoint = restore_network(detector.network, prefix, use_moving_averages=averaged)
     return TrainedModel(config, detector, checkpoint)

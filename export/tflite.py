@@ -13,6 +13,9 @@ from collections.abc import Sequence
 
 from object_detection_ext.command_line import run
 
+ONE_THREAD = """Run these files with one thread: with T > 1 threads and more than T classes, the runtime's regular suppression leaves out
+class T (from 0; https://github.com/tensorflow/tensorflow/issues/56058)."""
+
 TYPES = ("float32", "fp16", "int8")
 
 
@@ -34,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         num_parity_images=arguments.num_parity_images,
     )
     print(export_tflite(model, arguments.output_directory, options, report=print).table())
+    if options.use_regular_nms and model.detector.num_classes > 2:
+        print(ONE_THREAD)
     return 0
 
 

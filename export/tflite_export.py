@@ -21,7 +21,7 @@ from export.postprocess_op import postprocess_op_of
 from export.quiet import native_output_hidden
 from export.tflite_file import INPUT_NAME, SIGNATURE
 from export.tflite_graph import tflite_function
-from object_detection_ext.config import Config
+from object_detection_ext.config import UNCONFIGURED, Config
 from object_detection_ext.data.label_map import LabelMap, load_label_map
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.detector import SsdDetector
@@ -84,7 +84,7 @@ def label_lines(config: Config, *, num_classes: int) -> list[str]:
         InputError, OSError: The label map is wrong or cannot be read.
     """
     readers = [config.proto.train_input_reader, *config.proto.eval_input_reader]
-    path = next((reader.label_map_path for reader in readers if reader.label_map_path), None)
+    path = next((reader.label_map_path for reader in readers if reader.label_map_path not in ("", UNCONFIGURED)), None)
     label_map = load_label_map(path, num_classes=num_classes) if path else LabelMap(())
     return [label_map.name_of(class_id) for class_id in range(1, num_classes + 1)]
 
@@ -137,7 +137,7 @@ def _convert(detector: SsdDetector, config: Config, options: TfliteOptions, *, r
             images = list(_network_inputs(detector, draw_images(calibration, options.num_calibration_images)))
             if not images:
                 raise InputError(
-                    f"no image of the train records can be decoded, int8 needs some to calibrate with: {calibration.index.paths[0]}"
+                    f"no image of the train records can be decoded, int8 needs some to calibrate with: {calibration.records.paths[0]}"
                 )
             report(f"int8: calibrating on {len(images)} training images")
             yield kind, converter.int8(images)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -24,14 +27,22 @@ def _flags(trained_folder: Path, output_directory: Path) -> list[str]:
     ]
 
 
+class Exported(NamedTuple):
+    folder: Path
+    out: str
+    err: str
+
+
 @pytest.fixture(scope="module")
-def exported(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("exported") / "out"
-    assert exporter_main_v2.main([*_flags(trained_folder, out), "--num_parity_images=2", "--alsologtostderr"]) == 0
-    return out
+def exported(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    flags = [*_flags(trained_folder, folder), "--input_type", "tf_example", "--num_parity_images=2", "--alsologtostderr"]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        assert exporter_main_v2.main(flags) == 0
+    return Exported(folder, out.getvalue(), err.getvalue())
 
 
-def test_the_layout_is_the_apis(exported: Path) -> None:
+def test_the_layout_is_the_apis(exported: Exported) -> None:
     for name in (
         "checkpoint/checkpoint",
         "checkpoint/ckpt-0.index",
@@ -39,34 +50,24 @@ def test_the_layout_is_the_apis(exported: Path) -> None:
         "saved_model/variables",
         "pipeline.config",
     ):
-        assert (exported / name).exists(), name
-    assert "/" not in (exported / "checkpoint" / "checkpoint").read_text()  # no path of the temporary folder
+        assert (exported.folder / name).exists(), name
+    assert "/" not in (exported.folder / "checkpoint" / "checkpoint").read_text()  # no path of the temporary folder
 
 
-def test_the_exported_checkpoint_and_config_can_be_exported_again(exported: Path, model: TrainedModel) -> None:
+def test_the_exported_checkpoint_and_config_can_be_exported_again(exported: Exported, model: TrainedModel) -> None:
     network = model.detector.network
     before = [variable.numpy() for variable in network.variables]
-    restore_network(network, exported / "checkpoint")
+    restore_network(network, exported.folder / "checkpoint")
     for variable, value in zip(network.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
 
-def test_the_saved_model_runs(exported: Path, model: TrainedModel) -> None:
-    loaded = tf.saved_model.load(str(exported / "saved_model"))
-    image = np.random.default_rng(2).integers(0, 256, (1, 80, 60, 3), dtype=np.uint8)
-    outputs = loaded.signatures["serving_default"](input_tensor=tf.constant(image))
-    np.testing.assert_allclose(outputs["detection_scores"], model.detector.detect(image).scores, atol=1e-5)
-
-
-def test_it_is_compared_with_the_checkpoint(trained_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    flags = _flags(trained_folder, tmp_path / "out")
-    assert exporter_main_v2.main([*flags, "--input_type", "tf_example", "--num_parity_images=1"]) == 0
-    out, err = capfd.readouterr()
-    row = out.splitlines()[-1].split()
-    assert row[0] == "saved_model"
-    matched, expected = row[1].split("/")
-    assert matched == expected != "0"
-    assert err == ""
+def test_it_has_been_run_and_compared_with_the_checkpoint(exported: Exported) -> None:
+    name, matched = exported.out.splitlines()[-1].split()[:2]
+    assert name == "saved_model"
+    found, expected = matched.split("/")
+    assert found == expected != "0"
+    assert exported.err == ""
 
 
 def test_without_records_it_is_exported_all_the_same(trained_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -127,28 +128,25 @@ def test_wrong_flags_end_with_2(script: ModuleType, flag: str, words: str, capsy
 
 
 @pytest.mark.parametrize("script", [exporter_main_v2, export_tflite_graph_tf2])
-def test_what_the_user_gave_is_checked(script: ModuleType, trained_folder: Path, tmp_path: Path) -> None:
-    def run(**changes: str) -> None:
-        values = {
-            "pipeline_config_path": str(trained_folder / "pipeline.config"),
-            "trained_checkpoint_dir": str(trained_folder),
-            "output_directory": str(tmp_path / "out"),
-        }
-        script.main([f"--{name}={value}" for name, value in (values | changes).items()])
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--pipeline_config_path={tmp}/absent.config", "absent.config"),
+        ("--trained_checkpoint_dir={tmp}/absent", "no checkpoint at .*absent"),
+        ("--trained_checkpoint_dir={tmp}", "no checkpoint in"),
+        ("--config_override=model {{ ssd {{ num_clases: 5 }} }}", "num_classes"),
+    ],
+)
+def test_what_the_user_gave_is_checked(script: ModuleType, flag: str, words: str, trained_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises((InputError, OSError), match=words):
+        script.main([*_flags(trained_folder, tmp_path / "out"), flag.format(tmp=tmp_path)])
+    assert not (tmp_path / "out").exists()
 
-    with pytest.raises(OSError, match=r"absent\.config"):
-        run(pipeline_config_path=str(tmp_path / "absent.config"))
-    with pytest.raises(InputError, match=r"no checkpoint at .*absent"):
-        run(trained_checkpoint_dir=str(tmp_path / "absent"))
-    with pytest.raises(InputError, match="no checkpoint in"):
-        run(trained_checkpoint_dir=str(tmp_path))
+
+def test_a_checkpoint_of_another_model_is_refused(trained_folder: Path, tmp_path: Path) -> None:
+    flags = [*_flags(trained_folder, tmp_path / "out"), "--config_override=model { ssd { num_classes: 5 } }"]
     with pytest.raises(InputError, match="belongs to another model"):
-        run(config_override="model { ssd { num_classes: 5 } }")
-    with pytest.raises(InputError, match="belongs to another model"):
-        run(config_override="model { ssd { feature_extractor { depth_multiplier: 0.5 } } }")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file is a file"):
-        run(output_directory=str(tmp_path / "file"))
+        exporter_main_v2.main(flags)
     assert not (tmp_path / "out").exists()
 
 
