@@ -22,17 +22,18 @@ from object_detection_ext.data.record_monitor import RecordMonitor
 from object_detection_ext.data.resize import ImageResizer, boxes_to_padded, image_shape
 from object_detection_ext.types import Batch, Example, GroundTruth
 
-_MIN_SPARE_DRAWS = 16  # records tried in place of broken ones before a batch counts as impossible
+_SHUFFLE_ROUNDS = 4  # of the block cipher that permutes; the wrapper's
+_MIN_SPARES = 16  # records tried in place of broken ones before a batch counts as impossible
 
 Normalize = Callable[[tf.Tensor], tf.Tensor]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class TrainOrder:
-    """Which record and which augmentation seed each draw uses.
+    """Which records a step uses, and which seed each of them is augmented with.
 
-    Draw numbers >= 0 are positions. Draw -1 - (step * num_spares + k) is the k-th spare of a step: a record at random, used when one
-    of the step's own cannot be decoded.
+    A step draws `batch_size` records of its own and, in case some of them cannot be decoded, `num_spares` more at random. Own draws are
+    numbered by their position, from 0 over all steps; the k-th spare of a step has the number -1 - (step * num_spares + k).
     """
 
     num_records: int
@@ -42,30 +43,34 @@ class TrainOrder:
 
     @property
     def num_spares(self) -> int:
-        return max(self.batch_size, _MIN_SPARE_DRAWS)
+        return max(self.batch_size, _MIN_SPARES)
 
     def draws(self, step: tf.Tensor) -> tf.Tensor:
-        """Draw numbers of a step, own ones first: [B + num_spares] int64."""
+        """Numbers of a step's draws, own ones first: [batch_size + num_spares] int64."""
         own = step * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
         spare = -1 - (step * self.num_spares + tf.range(self.num_spares, dtype=tf.int64))
         return tf.concat([own, spare], axis=0)
 
-    def record(self, draw: tf.Tensor) -> tf.Tensor:
-        """Record of a draw, [] int64."""
-        return tf.where(draw >= 0, self._permuted(tf.maximum(draw, 0)), self._random(draw))
+    def records(self, step: tf.Tensor) -> tf.Tensor:
+        """Records of a step's draws: [batch_size + num_spares] int64."""
+        positions = self.draws(step)[: self.batch_size]
+        # The seeds of the augmentation begin with a number that is not negative: no draw is used twice.
+        spare_seed = tf.stack([tf.constant(-1 - self.seed, tf.int64), step])
+        spare = tf.random.stateless_uniform([self.num_spares], spare_seed, 0, self.num_records, tf.int64)
+        return tf.concat([self._permuted(positions), spare], axis=0)
 
     def augmentation_seed(self, draw: tf.Tensor) -> tf.Tensor:
-        """[2] int64."""
+        """Seed of one draw: [2] int64."""
         return tf.stack([tf.constant(self.seed, tf.int64), draw])
 
-    def _permuted(self, position: tf.Tensor) -> tf.Tensor:
+    def _permuted(self, positions: tf.Tensor) -> tf.Tensor:
+        places, epochs = positions % self.num_records, positions // self.num_records
         if not self.shuffle:
-            return position % self.num_records
-        key = tf.stack([tf.constant(self.seed, tf.int64), position // self.num_records])
-        return tf.random.experimental.index_shuffle(position % self.num_records, tf.cast(key, tf.int32), self.num_records - 1)
-
-    def _random(self, draw: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform([], tf.stack([tf.constant(self.seed, tf.int64), draw]), 0, self.num_records, tf.int64)
+            return places
+        keys = tf.stack([tf.zeros_like(epochs), tf.fill(tf.shape(epochs), tf.constant(self.seed, tf.int64)), epochs], axis=1)  # [B, 3]
+        last = tf.constant(self.num_records - 1, tf.int64)
+        # What `tf.random.experimental.index_shuffle` wraps; the wrapper refuses one key for each position (TensorFlow 2.20).
+        return tf.raw_ops.RandomIndexShuffle(index=places, seed=keys, max_index=last, rounds=_SHUFFLE_ROUNDS)
 
 
 def train_dataset(
@@ -104,8 +109,8 @@ def train_dataset(
     order = TrainOrder(num_records=len(index), batch_size=batch_size, seed=seed, shuffle=shuffle)
     read = _reader(index)
 
-    def load(number: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Example]:
-        return number, draw, decode(read(order.record(draw)))
+    def load(number: tf.Tensor, draw: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Example]:
+        return number, draw, decode(read(record))
 
     def prepare(number: tf.Tensor, draw: tf.Tensor, example: Example) -> tuple[tf.Tensor, Batch]:
         example = augmentation(example, order.augmentation_seed(draw))
@@ -113,8 +118,9 @@ def train_dataset(
 
     def make_batch(step: tf.Tensor) -> tf.data.Dataset:
         draws = order.draws(step)
+        numbers = tf.range(tf.size(draws))
         failed = tf.data.Dataset.from_tensors((tf.constant(-1), tf.constant(0, tf.int64), _empty_example())).repeat(batch_size)
-        loaded = tf.data.Dataset.from_tensor_slices((tf.range(tf.size(draws)), draws)).map(load).ignore_errors()
+        loaded = tf.data.Dataset.from_tensor_slices((numbers, draws, order.records(step))).map(load).ignore_errors()
         batches = loaded.concatenate(failed).take(batch_size).map(prepare).padded_batch(batch_size, drop_remainder=True)
         return batches.map(lambda numbers, batch: _report_replaced(monitor, order, step, numbers, batch))
 
@@ -131,12 +137,12 @@ def eval_dataset(
     resizer: ImageResizer,
     normalize: Normalize,
     batch_size: int,
-    num_epochs: int = 1,
     num_parallel_calls: int = 2,
 ) -> tf.data.Dataset:
-    """Every record once per epoch, in order, with all of its ground truth; the last batch may be smaller.
+    """Every record once, in order, with all of its ground truth; the last batch may be smaller.
 
-    Records that cannot be decoded are left out and told to the monitor. Arguments as in `train_dataset`.
+    Records that cannot be decoded are left out and told to the monitor. Arguments as in `train_dataset`; `num_parallel_calls` images are
+    made at the same time.
     """
     if resizer.output_shape is None and batch_size > 1:
         raise ValueError("the image resizer gives every image its own size, which allows a batch size of 1 only")
@@ -159,7 +165,7 @@ def eval_dataset(
     loaded = records.map(lambda record: (record, decode(read(record))), num_parallel_calls=num_parallel_calls).ignore_errors()
     end = tf.data.Dataset.from_tensors((tf.constant(count, tf.int64), _empty_example()))
     checked = loaded.concatenate(end).scan(tf.constant(0, tf.int64), report_gap).filter(lambda record, _: record < count)
-    prepared = checked.repeat(num_epochs).map(prepare, num_parallel_calls=num_parallel_calls)
+    prepared = checked.map(prepare, num_parallel_calls=num_parallel_calls)
     return prepared.padded_batch(batch_size).prefetch(1).with_options(_options(num_parallel_calls))
 
 
@@ -212,8 +218,7 @@ def _report_replaced(monitor: RecordMonitor, order: TrainOrder, step: tf.Tensor,
     def report(step: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         last = numbers.max() if numbers.min() >= 0 else order.batch_size + order.num_spares
         failed = sorted(set(range(last)) - set(numbers.tolist()))
-        draws = order.draws(tf.constant(step))
-        monitor.report(np.array([order.record(draws[number]) for number in failed]))
+        monitor.report(order.records(tf.constant(step)).numpy()[failed])
         if numbers.min() < 0:
             monitor.fail(f"step {step}: none of {last} records drawn can be read, the last: {list(monitor.broken.values())[-1]}")
         return np.zeros([], np.int64)
