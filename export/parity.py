@@ -66,8 +66,9 @@ def measure_parity(expected: Sequence[Found], find: Find, images: Iterable[np.nd
 
 def parity_table(rows: Sequence[tuple[str, Parity]]) -> str:
     """A line per exported file."""
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{'compared with the checkpoint':{width}}  {'matched':>11}  {'score difference':>18}  {'IoU of boxes':>16}"]
+    title = "compared with the checkpoint"
+    width = max(len(title), *(len(name) for name, _ in rows))
+    lines = [f"{title:{width}}  {'matched':>11}  {'score difference':>18}  {'IoU of boxes':>16}"]
     lines.append(f"{'':{width}}  {'':>11}  {'mean':>8}  {'largest':>8}  {'mean':>7}  {'least':>7}")
     for name, parity in rows:
         matched = f"{parity.num_matched}/{parity.num_expected}"
