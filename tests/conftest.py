@@ -13,6 +13,7 @@ TEST_DATA = Path(os.environ.get("DETECTION_TEST_DATA", ROOT.parent / "shared" / 
 REFERENCE = Path(os.environ.get("DETECTION_TEST_REFERENCE", ROOT.parent / "shared" / "reference"))
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as every command sets it, and as the golden files were made
 
 
 @pytest.fixture(scope="session")

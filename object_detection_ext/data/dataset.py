@@ -73,6 +73,7 @@ class TrainOrder:
         return tf.raw_ops.RandomIndexShuffle(index=places, seed=keys, max_index=last, rounds=_SHUFFLE_ROUNDS)
 
 
+@tf.autograph.experimental.do_not_convert  # nothing here branches on a tensor in Python; converting it would take seconds
 def train_dataset(
     index: RecordIndex,
     *,
@@ -129,6 +130,7 @@ def train_dataset(
     return batches.prefetch(2).with_options(_options(num_parallel_batches))
 
 
+@tf.autograph.experimental.do_not_convert
 def eval_dataset(
     index: RecordIndex,
     *,
@@ -171,7 +173,11 @@ def eval_dataset(
 
 def to_network_input(example: Example, *, resizer: ImageResizer, normalize: Normalize, max_boxes: int | None) -> Batch:
     """Resizes and normalises one example; the result is a `Batch` without the batch dimension, with at least one (padded) box."""
-    image, true_shape = resizer(example.image)
+    if resizer.pads:  # padding is 0 in the network's input, as in the API, so it must come last
+        image, true_shape = resizer(normalize(tf.cast(example.image, tf.float32)))
+    else:  # the same up to rounding, and cheaper: most images become smaller
+        image, true_shape = resizer(example.image)
+        image = normalize(image)
     if resizer.output_shape is not None:
         image = tf.ensure_shape(image, [*resizer.output_shape, resizer.num_channels])
     kept = tf.shape(example.boxes)[0] if max_boxes is None else tf.minimum(tf.shape(example.boxes)[0], max_boxes)
@@ -189,7 +195,7 @@ def to_network_input(example: Example, *, resizer: ImageResizer, normalize: Norm
         area=fit(example.area),
         num_boxes=kept,
     )
-    return Batch(normalize(image), true_shape, ground_truth, example.original_shape, example.source_id)
+    return Batch(image, true_shape, ground_truth, example.original_shape, example.source_id)
 
 
 def _reader(index: RecordIndex) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -28,6 +28,11 @@ class ImageResizer(Protocol):
         """Channels of the result: 3, or 1 when it converts to grayscale."""
         ...
 
+    @property
+    def pads(self) -> bool:
+        """Whether results may have padding, which belongs to no pixel."""
+        ...
+
     def __call__(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Resizes one image or a batch of images of one size.
 
@@ -59,6 +64,10 @@ class FixedShapeResizer:
     @property
     def num_channels(self) -> int:
         return 1 if self.convert_to_grayscale else 3
+
+    @property
+    def pads(self) -> bool:
+        return False
 
     def __call__(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         resized = resize(image, (self.height, self.width), method=self.method)
@@ -94,6 +103,10 @@ class KeepAspectRatioResizer:
     def num_channels(self) -> int:
         return 1 if self.convert_to_grayscale else 3
 
+    @property
+    def pads(self) -> bool:
+        return self.pad_to_max_dimension
+
     def __call__(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = image_shape(image)
         limits = tf.where(shape[0] < shape[1], [self.min_dimension, self.max_dimension], [self.max_dimension, self.min_dimension])
@@ -121,6 +134,7 @@ class IdentityResizer:
 
     output_shape: None = None
     num_channels: int = 3
+    pads: bool = False
 
     def __call__(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(image, tf.float32), image_shape(image)
@@ -145,6 +159,10 @@ class ConditionalShapeResizer:
     @property
     def num_channels(self) -> int:
         return 1 if self.convert_to_grayscale else 3
+
+    @property
+    def pads(self) -> bool:
+        return False
 
     def __call__(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = image_shape(image)
@@ -177,6 +195,10 @@ class PadToMultipleResizer:
     @property
     def num_channels(self) -> int:
         return 1 if self.convert_to_grayscale else 3
+
+    @property
+    def pads(self) -> bool:
+        return True
 
     def __call__(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = image_shape(image)

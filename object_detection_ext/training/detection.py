@@ -45,6 +45,10 @@ class DetectionTask:
     picture_score: float = 0.5
 
     @property
+    def loss_tags(self) -> tuple[str, ...]:
+        return tuple(f"Loss/{name}" for name in Losses._fields)
+
+    @property
     def network(self) -> tf_keras.Model:
         return self.detector.network
 

@@ -33,7 +33,15 @@ class Evaluation(Protocol):
 class Task(Protocol):
     """What the loop asks of a problem. A batch is whatever nest of tensors its datasets yield."""
 
-    network: tf_keras.Model
+    @property
+    def network(self) -> tf_keras.Model:
+        """The network that is trained."""
+        ...
+
+    @property
+    def loss_tags(self) -> tuple[str, ...]:
+        """The keys of `losses`."""
+        ...
 
     def train_dataset(self, start_step: int) -> tf.data.Dataset:
         """Endless batches; the first is that of `start_step`, whatever ran before."""

@@ -46,9 +46,15 @@ class Trainer(orbit.StandardTrainer):
         self._clip_norm = clip_norm
         self._regularizers = _regularizers(task.network) if add_regularization else []
         self._picture_every_n = picture_every_n
-        self._tags: list[str] = []
-        self._sums: tf.Variable | None = None
         self._steps = 0
+        self._tags = [*task.loss_tags, REGULARIZATION, TOTAL]
+        self._sums = tf.Variable(
+            tf.zeros([len(self._tags)]),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+        create_slots(optimizer, task.network)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, float] | None:
         """Runs `num_steps` steps; returns the mean losses over them by TensorBoard tag."""
@@ -56,8 +62,7 @@ class Trainer(orbit.StandardTrainer):
         return super().train(num_steps)
 
     def train_loop_begin(self) -> None:
-        if self._sums is not None:
-            self._sums.assign(tf.zeros_like(self._sums))
+        self._sums.assign(tf.zeros_like(self._sums))
 
     @tf.autograph.experimental.do_not_convert  # nothing in a step branches on a tensor; converting it would double the tracing time
     def train_step(self, iterator: Any) -> None:
@@ -70,7 +75,6 @@ class Trainer(orbit.StandardTrainer):
                 tf.summary.image("train_input_images", self._task.draw(first), step=step)
 
     def train_loop_end(self) -> dict[str, float]:
-        assert self._sums is not None
         means = self._sums.numpy() / (self._steps * self.strategy.num_replicas_in_sync)
         return dict(zip(self._tags, means.tolist(), strict=True))
 
@@ -104,17 +108,13 @@ class Trainer(orbit.StandardTrainer):
 
     def _record(self, losses: dict[str, tf.Tensor]) -> None:
         """Adds the step's losses to one vector: a variable per loss would cost more than the sum."""
-        if self._sums is None:
-            self._tags = list(losses)
-            with tf.init_scope():
-                self._sums = tf.Variable(
-                    tf.zeros([len(losses)]),
-                    trainable=False,
-                    synchronization=tf.VariableSynchronization.ON_READ,
-                    aggregation=tf.VariableAggregation.SUM,
-                )
-        assert self._sums is not None
-        self._sums.assign_add(tf.stack(list(losses.values())))
+        self._sums.assign_add(tf.stack([losses[tag] for tag in self._tags]))
+
+
+def create_slots(optimizer: tf_keras.optimizers.legacy.Optimizer, network: tf_keras.Model) -> None:
+    """Makes the optimizer's variables now: `tf.function` traces a step twice where its first call creates variables."""
+    inner = getattr(optimizer, "_optimizer", optimizer)  # Model Garden's moving average wraps the real one
+    inner._create_all_weights(network.trainable_variables)
 
 
 def _regularizers(network: tf_keras.Model) -> list[tuple[tf.Variable, float]]:

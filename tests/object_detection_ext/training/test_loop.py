@@ -49,6 +49,7 @@ class TinyTask:
     network: tf_keras.Model = field(default_factory=make_network)
     scale: float = 1.0
     on_step: object = None
+    loss_tags = ("Loss/fit_loss",)
 
     def train_dataset(self, start_step):
         def batch(step):
