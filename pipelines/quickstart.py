@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.quickstart", description=__doc__)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"), help="everything goes here (%(default)s)")
-    parser.add_argument("--num_train_images", type=_positive, default=800, metavar="N", help="(%(default)s)")
+    parser.add_argument("--num_train_images", type=_positive, default=1200, metavar="N", help="(%(default)s)")
     parser.add_argument("--num_test_images", type=_positive, default=100, metavar="N", help="(%(default)s)")
     parser.add_argument("--num_train_steps", type=_positive, metavar="N", help="instead of the config's")
     arguments = parser.parse_args(argv)
