@@ -91,13 +91,7 @@ def _train(config: Path, model_dir: Path, *, num_steps: int | None) -> None:
 
 
 def _export(config: Path, out: Path) -> None:
-    flags: dict[str, Any] = {"pipeline_config_path": config, "trained_checkpoint_dir": out / "model", "output_directory": out / "export"}
-    _command("export.tflite", **flags)
-    for name in TYPES:
-        source = out / "export" / f"model_{name}.tflite"
-        os.replace(source, out / source.name)
-    os.replace(out / "export" / "labels.txt", out / "labels.txt")
-    (out / "export").rmdir()
+    _command("export.tflite", pipeline_config_path=config, trained_checkpoint_dir=out / "model", output_directory=out)
 
 
 def _evaluate(config: Path, out: Path) -> list[Row]:
