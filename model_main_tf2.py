@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -60,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage_error(f"unexpected argument {rest[0]!r}")
     if values.num_train_steps is not None and values.num_train_steps < 1:
         usage_error(f"--num_train_steps must be >= 1, got {values.num_train_steps}")
+    if not values.checkpoint_dir:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # read when TensorFlow is imported; see object_detection_ext/training/cpu.py
     from pipelines.train import TrainOptions, evaluate_checkpoints, train  # TensorFlow takes seconds; flags must not wait for it
 
     options = TrainOptions(

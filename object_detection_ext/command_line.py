@@ -15,7 +15,6 @@ def run(main: Callable[[], int]) -> int:
 
     `DETECTION_TRACEBACK=1` in the environment shows the traceback all the same.
     """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some CPUs; a fifth less time for a training step there
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow logs about its own start; real errors are exceptions
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")  # about versions of Python
     try:

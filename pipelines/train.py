@@ -14,10 +14,10 @@ from object_detection_ext.builders.optimizer import build_optimizer
 from object_detection_ext.config import Config, check_paths_configured, check_supported, load_config
 from object_detection_ext.errors import InputError
 from object_detection_ext.training import checkpoints, loop
+from object_detection_ext.training.cpu import use_small_network_threads, use_training_kernels
 from object_detection_ext.training.detection import DetectionTask
 from object_detection_ext.training.evaluator import Evaluator
 from object_detection_ext.training.strategy import build_strategy
-from object_detection_ext.training.threads import use_small_network_threads
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,10 @@ def _load(options: TrainOptions, *, for_training: bool) -> Config:
     ignored = check_supported(config)
     if ignored:
         print(f"without effect here (they steered the API's runtime): {', '.join(ignored)}", file=sys.stderr)
-    if _is_small(config):
-        use_small_network_threads()
+    if for_training:
+        use_training_kernels()
+        if _is_small(config):
+            use_small_network_threads()
     return config
 
 
