@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from object_detection_ext.targets.matcher import UNMATCHED
 
-
 RankingLoss = Literal["both", "classification", "localization"]
 
 
