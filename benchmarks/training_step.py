@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output_dir", type=Path, default=Path("runs/benchmark"), metavar="DIR", help="default runs/benchmark")
     arguments = parser.parse_args(argv)
     if arguments.one_thread_per_operation:
-        from object_detection_ext.training.threads import use_small_network_threads
+        from object_detection_ext.training.cpu import use_small_network_threads
 
         use_small_network_threads()
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
