@@ -39,7 +39,9 @@ class Trainer(orbit.StandardTrainer):
         self.strategy = tf.distribute.get_strategy()
         dataset = task.train_dataset(start_step)
         if self.strategy.num_replicas_in_sync > 1:
-            dataset = self.strategy.experimental_distribute_dataset(dataset)
+            options = tf.data.Options()  # every worker makes the same global batch and keeps its own part of it
+            options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+            dataset = self.strategy.experimental_distribute_dataset(dataset.with_options(options))
         super().__init__(dataset)
         self._task = task
         self._optimizer = optimizer
