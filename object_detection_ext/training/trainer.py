@@ -46,7 +46,9 @@ class Trainer(orbit.StandardTrainer):
         self._task = task
         self._optimizer = optimizer
         self._clip_norm = clip_norm
-        self._regularizers = _regularizers(task.network) if add_regularization else []
+        self._l2 = _l2_factors(task.network) if add_regularization else []
+        # The closed form serves L2 only; anything else is differentiated as Keras gives it.
+        self._differentiate = add_regularization and len(self._l2) != len(task.network.losses)
         self._picture_every_n = picture_every_n
         self._steps = 0
         self._tags = [*task.loss_tags, REGULARIZATION, TOTAL]
@@ -85,19 +87,19 @@ class Trainer(orbit.StandardTrainer):
         with tf.GradientTape() as tape:
             losses = self._task.losses(batch, training=True)
             loss = tf.add_n(list(losses.values()))
-            scaled = loss / self.strategy.num_replicas_in_sync
+            regularization = tf.add_n(self._task.network.losses) if self._differentiate else tf.zeros([])
+            scaled = (loss + regularization) / self.strategy.num_replicas_in_sync
         gradients = tape.gradient(scaled, variables)
-        gradients, regularization = self._regularize(variables, gradients)
+        if self._l2 and not self._differentiate:
+            gradients, regularization = self._add_l2(variables, gradients)
         if self._clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self._record({**losses, REGULARIZATION: regularization, TOTAL: loss + regularization})
 
-    def _regularize(self, variables: list[tf.Variable], gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def _add_l2(self, variables: list[tf.Variable], gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Adds the gradient of `sum(l2 * sum(w^2))`, which is `2 * l2 * w`, without differentiating a hundred small graphs."""
-        if not self._regularizers:
-            return gradients, tf.zeros([])
-        factors = {variable.ref(): factor for variable, factor in self._regularizers}
+        factors = {variable.ref(): factor for variable, factor in self._l2}
         replicas = self.strategy.num_replicas_in_sync
         result, terms = [], []
         for variable, gradient in zip(variables, gradients, strict=True):
@@ -119,22 +121,13 @@ def create_slots(optimizer: tf_keras.optimizers.legacy.Optimizer, network: tf_ke
     inner._create_all_weights(network.trainable_variables)
 
 
-def _regularizers(network: tf_keras.Model) -> list[tuple[tf.Variable, float]]:
-    """Trainable kernels with an L2 regulariser, and its factor (loss = factor * sum(w^2)).
-
-    Raises:
-      ValueError: a layer carries a regulariser of another kind.
-    """
+def _l2_factors(network: tf_keras.Model) -> list[tuple[tf.Variable, float]]:
+    """The trainable kernels with an L2 regulariser, and its factor (loss = factor * sum(w^2))."""
     found = []
     for layer in network.layers:
         for attribute, name in (("kernel_regularizer", "kernel"), ("depthwise_regularizer", "depthwise_kernel")):
             regularizer = getattr(layer, attribute, None)
             kernel = getattr(layer, name, None)
-            if regularizer is None or kernel is None or not layer.trainable:
-                continue
-            if not isinstance(regularizer, tf_keras.regularizers.L2):
-                raise ValueError(f"{layer.name}: only L2 regularisation is supported, got {type(regularizer).__name__}")
-            found.append((kernel, float(regularizer.l2)))
-    if len(found) != len(network.losses):
-        raise ValueError(f"the network has {len(network.losses)} regularisation losses, only {len(found)} are L2 on kernels")
+            if isinstance(regularizer, tf_keras.regularizers.L2) and kernel is not None and layer.trainable:
+                found.append((kernel, float(regularizer.l2)))
     return found

@@ -19,10 +19,10 @@ from object_detection_ext.training.trainer import Trainer
 L2 = 0.01
 
 
-def make_network(units=1, seed=0):
+def make_network(units=1, seed=0, regularizer=None):
     tf_keras.utils.set_random_seed(seed)
     inputs = tf_keras.Input((3,))
-    hidden = tf_keras.layers.Dense(4, kernel_regularizer=tf_keras.regularizers.L2(L2), name="hidden")(inputs)
+    hidden = tf_keras.layers.Dense(4, kernel_regularizer=regularizer or tf_keras.regularizers.L2(L2), name="hidden")(inputs)
     hidden = tf_keras.layers.BatchNormalization(name="norm")(hidden)
     return tf_keras.Model(inputs, tf_keras.layers.Dense(units, name="out")(hidden))
 
@@ -177,9 +177,10 @@ def test_a_finished_run_has_nothing_to_do(tmp_path):
     assert again.checkpoint == first.checkpoint
 
 
-def test_regularisation_is_what_keras_would_add():
-    """Loss and gradients through Keras's own `network.losses` and through the trainer's closed form."""
-    plain, ours = TinyTask(), TinyTask()
+@pytest.mark.parametrize("regularizer", [tf_keras.regularizers.L2(L2), tf_keras.regularizers.L1(L2)], ids=["L2, closed form", "L1"])
+def test_regularisation_is_what_keras_would_add(regularizer):
+    """Loss and gradients through Keras's own `network.losses` and through the trainer."""
+    plain, ours = (TinyTask(network=make_network(regularizer=regularizer)) for _ in range(2))
     batch = next(iter(plain.train_dataset(0)))
     with tf.GradientTape() as tape:
         loss = tf.add_n(list(plain.losses(batch, training=True).values())) + tf.add_n(plain.network.losses)
