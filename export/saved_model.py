@@ -16,7 +16,7 @@ from export.output_folder import complete_folder
 from export.parity import Find, Found, checkpoint_finder, measure_parity, parity_table
 from export.postprocess_op import postprocess_op_of
 from export.quiet import native_output_hidden
-from export.signatures import INPUT_NAME, INPUT_TYPES, serving_function
+from export.signatures import INPUT_NAME, INPUT_TYPES, in_image_frame, serving_function
 from export.tflite_graph import api_tflite_function
 from object_detection_ext.data import schema
 
@@ -58,7 +58,7 @@ def compare_saved_model(model: TrainedModel, output_directory: str | os.PathLike
         InputError: There are no records to compare on.
     """
     images = list(draw_images(eval_records(model.config), num_images))
-    find = checkpoint_finder(model.detector)
+    find = checkpoint_finder(in_image_frame(model.detector))
     expected = [find(image) for image in images]
     parity = measure_parity(expected, _saved_model_finder(Path(output_directory) / "saved_model", input_type), images)
     return parity_table([("saved_model", parity)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
@@ -55,7 +56,7 @@ def serving_function(detector: SsdDetector, input_type: str) -> ConcreteFunction
     @tf.function(autograph=False)
     def serve(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs, true_shapes = detector.preprocess(input_tensor) if decode is None else _preprocess_each(detector, decode, input_tensor)
-        return _named_outputs(detector, inputs, true_shapes)
+        return _named_outputs(in_image_frame(detector), inputs, true_shapes)
 
     return serve.get_concrete_function(spec)
 
@@ -69,6 +70,11 @@ def _preprocess_each(detector: SsdDetector, decode: Callable[[tf.Tensor], tf.Ten
 
     signature = (tf.TensorSpec(detector.input_shape, tf.float32), tf.TensorSpec([2], tf.int32))
     return tf.map_fn(preprocess, elements, fn_output_signature=signature)
+
+
+def in_image_frame(detector: SsdDetector) -> SsdDetector:
+    """The same detector with boxes relative to the image instead of the padded input, as the API's SavedModels give them."""
+    return replace(detector, postprocessing=replace(detector.postprocessing, change_coordinate_frame=True))
 
 
 def _named_outputs(detector: SsdDetector, inputs: tf.Tensor, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:

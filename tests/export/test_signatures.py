@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from export.model import TrainedModel
 from export.signatures import INPUT_TYPES, serving_function
 from object_detection_ext.builders.detector import build_detector
 from object_detection_ext.config import load_config
+from object_detection_ext.data.resize import PadToMultipleResizer
 from object_detection_ext.types import Detections
 
 # Names, dtypes and shapes of the API's own export (exporter_main_v2, 2.8.0) of a 3-class SSD; M is max_total_detections, A the anchors.
@@ -128,3 +130,13 @@ def _assert_same_detections(actual: dict[str, tf.Tensor], golden: Mapping[str, n
         assert np.where(other_class, 1.0, distance).min(axis=1).max() < 1e-4
         if f"{prefix}detection_anchor_indices" in golden:
             assert set(golden[f"{prefix}detection_anchor_indices"][image]) == set(actual["detection_anchor_indices"][image].numpy())
+
+
+def test_boxes_are_relative_to_the_image_not_to_its_padding(model: TrainedModel) -> None:
+    detector = replace(model.detector, image_resizer=PadToMultipleResizer(32))  # 70x100 becomes 96x128, the network's input
+    image = _image(70, 100)[np.newaxis]
+    outputs = serving_function(detector, "image_tensor")(tf.constant(image))
+    padded = detector.detect(image)
+    expected = padded.boxes.numpy() * np.tile([96 / 70, 128 / 100], 2)
+    np.testing.assert_allclose(outputs["detection_boxes"].numpy(), expected, rtol=0, atol=1e-4)
+    assert np.abs(expected - padded.boxes.numpy()).max() > 0.1
