@@ -86,10 +86,10 @@ def run(golden):
         (0, "Loss/localization_loss", 5e-3),
         (0, "Loss/regularization_loss", 1e-6),
         (0, "Loss/total_loss", 1e-3),
-        (1, "Loss/classification_loss", 5e-3),
-        (1, "Loss/total_loss", 3e-2),
-        (2, "Loss/classification_loss", 2e-2),
-        (2, "Loss/total_loss", 3e-2),
+        (1, "Loss/classification_loss", 1e-2),
+        (1, "Loss/total_loss", 5e-2),
+        (2, "Loss/classification_loss", 0.1),
+        (2, "Loss/total_loss", 0.1),
     ],
 )
 def test_losses(run, step, tag, tolerance):
