@@ -16,7 +16,7 @@ HOLD = "block = bytearray(120 * 2**20); import time; time.sleep(0.8)"  # bytearr
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads Linux's /proc")
 def test_memory_is_summed_over_the_tree(tmp_path: Path) -> None:
     parent = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {HOLD!r}]); {HOLD}; child.wait()"
-    # Measured from a process of its own: the kernel counts what a child was before its exec, and a test runner can be larger than the child.
+    # From a process of its own: the kernel counts what a child was before its exec, and a test runner can be larger than the child.
     script = (
         "import os, pathlib, sys; from benchmarks.process_tree import measure; "
         f"m = measure([sys.executable, '-c', {parent!r}], directory=pathlib.Path('.'), environment=os.environ, "
