@@ -126,7 +126,7 @@ def _l2_factors(network: tf_keras.Model) -> list[tuple[tf.Variable, float]]:
     found = []
     for layer in network.layers:
         for attribute, name in (("kernel_regularizer", "kernel"), ("depthwise_regularizer", "depthwise_kernel")):
-            regularizer = getattr(layer, attribute, None)
+            regularizer: Any = getattr(layer, attribute, None)
             kernel = getattr(layer, name, None)
             if isinstance(regularizer, tf_keras.regularizers.L2) and kernel is not None and layer.trainable:
                 found.append((kernel, float(regularizer.l2)))
