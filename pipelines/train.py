@@ -110,7 +110,7 @@ def _is_small(config: Config) -> bool:
     """Whether one thread per operation is faster on few cores; see `use_small_network_threads`."""
     ssd = config.proto.model.ssd
     size = ssd.image_resizer.fixed_shape_resizer
-    return size.height * size.width * ssd.feature_extractor.depth_multiplier**2 <= 160 * 160 * 0.5
+    return size.height * size.width * ssd.feature_extractor.depth_multiplier <= 160 * 160 * 0.5
 
 
 def _loop_settings(config: Config, options: TrainOptions) -> loop.LoopSettings:
