@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from object_detection_ext.data import schema
 from object_detection_ext.data.label_map import LabelMap
@@ -143,7 +144,7 @@ class ExampleDecoder:
         """What is wrong with a record's ground truth, None when nothing is; the image is not looked at."""
         try:
             features = tf.train.Example.FromString(serialized).features.feature
-        except Exception as error:  # google.protobuf.message.DecodeError, whose module is an implementation detail of TensorFlow
+        except DecodeError as error:
             return f"the data are no tf.Example ({error})"
         counts = [len(features[key].float_list.value) for key in _BOX_KEYS]
         if len(set(counts)) > 1:
@@ -203,7 +204,7 @@ def source_id_of(serialized: bytes) -> str:
     """The record's source id or, failing that, its file name; empty when it has neither or is no tf.Example."""
     try:
         features = tf.train.Example.FromString(serialized).features.feature
-    except Exception:  # not a tf.Example: there is no name to tell
+    except DecodeError:  # not a tf.Example: there is no name to tell
         return ""
     for key in (schema.IMAGE_SOURCE_ID, schema.IMAGE_FILENAME):
         for value in features[key].bytes_list.value:
