@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
 
+from object_detection_ext.builders.feature_extractors import mobilenet_v2
+from object_detection_ext.builders.feature_extractors.common import FIELD, FeatureExtractorFactory
 from object_detection_ext.builders.fields import errors_at
-from object_detection_ext.builders.hyperparams import build_hyperparams, frozen
 from object_detection_ext.errors import InputError
-from object_detection_ext.models.backbones.mobilenet_v2 import MobileNetV2
-from object_detection_ext.models.feature_extractor import FeatureExtractor, SsdMobileNetV2
-from object_detection_ext.models.feature_maps import Level, SsdFeatureMaps
-from object_detection_ext.models.layers import BACKBONE_DEFAULTS
+from object_detection_ext.models.feature_extractor import FeatureExtractor
 from object_detection_ext.protos import ssd_pb2
 
-FIELD = "model.ssd.feature_extractor"
+# By the names of the API, and those that users register.
+FEATURE_EXTRACTORS: dict[str, FeatureExtractorFactory] = {**mobilenet_v2.FACTORIES}
 
-# (config, freeze_batchnorm) -> feature extractor
-FeatureExtractorFactory = Callable[[ssd_pb2.SsdFeatureExtractor, bool], FeatureExtractor]
+# What comes nearest to the API's other feature extractors, by the beginning of their names.
+_NEAREST = {
+    "ssd_mobilenet_v2_": "the plain SSD of the same backbone",
+    "ssd_mobilenet_": "MobileNetV2",
+    "ssd_mobiledet_": "MobileNetV2",
+    "ssd_spaghettinet": "MobileNetV2",
+    "embedded_ssd_mobilenet_v1": "MobileNetV2",
+    "ssd_": "MobileNetV2 with depth_multiplier: 1.4",
+}
 
-_MOBILENET_V2_LEVELS = (
-    Level("layer_15/expansion_output"),
-    Level("layer_19"),
-    Level(depth=512),
-    Level(depth=256),
-    Level(depth=256),
-    Level(depth=128),
+# The API's types that are not here.
+_NOT_SUPPORTED = (
+    *("ssd_mobilenet_v1", "ssd_mobilenet_v1_keras", "ssd_mobilenet_v1_fpn", "ssd_mobilenet_v1_fpn_keras", "ssd_mobilenet_v1_ppn"),
+    *("ssd_mobilenet_v2_fpn", "ssd_mobilenet_v2_fpn_keras", "ssd_mobilenet_v2_mnasfpn", "embedded_ssd_mobilenet_v1"),
+    *("ssd_mobilenet_v3_large", "ssd_mobilenet_v3_small", "ssd_mobilenet_edgetpu", "ssd_spaghettinet", "ssd_pnasnet"),
+    *("ssd_inception_v2", "ssd_inception_v3", *(f"ssd_mobiledet_{device}" for device in ("cpu", "dsp", "edgetpu", "gpu"))),
+    *(f"ssd_resnet{depth}_v1_{pyramid}" for depth in (50, 101, 152) for pyramid in ("fpn", "ppn", "fpn_keras")),
+    *(f"ssd_efficientnet-b{size}_bifpn_keras" for size in range(8)),
 )
 
 
@@ -57,59 +63,6 @@ def register_feature_extractor(name: str, factory: FeatureExtractorFactory) -> N
     FEATURE_EXTRACTORS[name] = factory
 
 
-def _mobilenet_v2(config: ssd_pb2.SsdFeatureExtractor, freeze_batchnorm: bool) -> SsdMobileNetV2:
-    _check_unused(config, "fpn", "bifpn", "spaghettinet_arch_name", "replace_preprocessor_with_placeholder")
-    if not 1 <= config.num_layers <= len(_MOBILENET_V2_LEVELS):
-        raise ValueError(f"num_layers must be between 1 and {len(_MOBILENET_V2_LEVELS)}, got {config.num_layers}")
-    hyperparams = build_hyperparams(config.conv_hyperparams, freeze_batchnorm=freeze_batchnorm, field=f"{FIELD}.conv_hyperparams")
-    backbone_defaults = frozen(BACKBONE_DEFAULTS) if freeze_batchnorm else BACKBONE_DEFAULTS
-    return SsdMobileNetV2(
-        backbone=MobileNetV2(
-            depth_multiplier=config.depth_multiplier,
-            min_depth=config.min_depth,
-            output_stride=config.output_stride or None,
-            use_explicit_padding=config.use_explicit_padding,
-            hyperparams=hyperparams if config.override_base_feature_extractor_hyperparams else backbone_defaults,
-        ),
-        feature_maps=SsdFeatureMaps(
-            levels=_MOBILENET_V2_LEVELS[: config.num_layers],
-            hyperparams=hyperparams,
-            depth_multiplier=config.depth_multiplier,
-            min_depth=config.min_depth,
-            use_depthwise=config.use_depthwise,
-            use_explicit_padding=config.use_explicit_padding,
-        ),
-        pad_to_multiple=config.pad_to_multiple,
-    )
-
-
-# The names of the API. `ssd_mobilenet_v2`, its TF 1 name, gives the network of TF 2.
-FEATURE_EXTRACTORS: dict[str, FeatureExtractorFactory] = {
-    "ssd_mobilenet_v2_keras": _mobilenet_v2,
-    "ssd_mobilenet_v2": _mobilenet_v2,
-}
-
-# What comes nearest to the API's other feature extractors, by the beginning of their names.
-_NEAREST = {
-    "ssd_mobilenet_v2_": "the plain SSD of the same backbone",
-    "ssd_mobilenet_": "MobileNetV2",
-    "ssd_mobiledet_": "MobileNetV2",
-    "ssd_spaghettinet": "MobileNetV2",
-    "embedded_ssd_mobilenet_v1": "MobileNetV2",
-    "ssd_": "MobileNetV2 with depth_multiplier: 1.4",
-}
-
-# The API's types that are not here.
-_NOT_SUPPORTED = (
-    *("ssd_mobilenet_v1", "ssd_mobilenet_v1_keras", "ssd_mobilenet_v1_fpn", "ssd_mobilenet_v1_fpn_keras", "ssd_mobilenet_v1_ppn"),
-    *("ssd_mobilenet_v2_fpn", "ssd_mobilenet_v2_fpn_keras", "ssd_mobilenet_v2_mnasfpn", "embedded_ssd_mobilenet_v1"),
-    *("ssd_mobilenet_v3_large", "ssd_mobilenet_v3_small", "ssd_mobilenet_edgetpu", "ssd_spaghettinet", "ssd_pnasnet"),
-    *("ssd_inception_v2", "ssd_inception_v3", *(f"ssd_mobiledet_{device}" for device in ("cpu", "dsp", "edgetpu", "gpu"))),
-    *(f"ssd_resnet{depth}_v1_{pyramid}" for depth in (50, 101, 152) for pyramid in ("fpn", "ppn", "fpn_keras")),
-    *(f"ssd_efficientnet-b{size}_bifpn_keras" for size in range(8)),
-)
-
-
 def _refusal(name: str) -> str:
     if not name:
         return "must be set"
@@ -118,9 +71,3 @@ def _refusal(name: str) -> str:
         return f"{name!r} is unknown" + (f", did you mean {close[0]}?" if close else "")
     nearest = next(nearest for prefix, nearest in _NEAREST.items() if name.startswith(prefix))
     return f"{name} of the TF Object Detection API is not supported, the nearest is {nearest}: ssd_mobilenet_v2_keras"
-
-
-def _check_unused(config: ssd_pb2.SsdFeatureExtractor, *names: str) -> None:
-    for name in names:
-        if config.HasField(name) and getattr(config, name):
-            raise ValueError(f"{name} has no meaning for {config.type}; leave it out")

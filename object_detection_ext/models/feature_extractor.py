@@ -1,13 +1,11 @@
-"""What a detector needs of a feature extractor, and MobileNetV2 as the API uses it."""
+"""What a detector needs of a feature extractor, and the usual one: a backbone and a pyramid on it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from object_detection_ext.models.backbones.mobilenet_v2 import MobileNetV2
-from object_detection_ext.models.feature_maps import SsdFeatureMaps
 from object_detection_ext.models.layers import KerasTensor, zero_pad
 from object_detection_ext.models.normalization import TO_MINUS_ONE_TO_ONE, PixelScaling
 
@@ -38,28 +36,26 @@ class FeatureExtractor(Protocol):
 
 
 @dataclass(frozen=True)
-class SsdMobileNetV2:
-    """MobileNetV2 and extra layers; images are scaled to [-1, 1].
+class PyramidFeatureExtractor:
+    """A backbone and the feature maps that are made of its end points.
 
     Attributes:
+        backbone: adds its layers to the image, [B, H, W, C] float32, and returns its end points by name.
+        feature_maps: from end points to the feature maps, finest first.
         pad_to_multiple: the image is padded with zeros, at the bottom and right, to multiples of this.
+        normalize: from pixels to the backbone's input.
+        min_image_size: the least height and width. 33 is the API's limit for its MobileNets.
     """
 
-    backbone: MobileNetV2
-    feature_maps: SsdFeatureMaps
+    backbone: Callable[[KerasTensor], Mapping[str, KerasTensor]]
+    feature_maps: Callable[[Mapping[str, KerasTensor]], Sequence[KerasTensor]]
     pad_to_multiple: int = 1
+    normalize: PixelScaling = TO_MINUS_ONE_TO_ONE
+    min_image_size: int = 33
 
     def __post_init__(self) -> None:
         if self.pad_to_multiple < 1:
             raise ValueError(f"pad_to_multiple must be >= 1, got {self.pad_to_multiple}")
 
-    @property
-    def min_image_size(self) -> int:
-        return 33  # the API's limit
-
-    @property
-    def normalize(self) -> PixelScaling:
-        return TO_MINUS_ONE_TO_ONE
-
-    def __call__(self, image: KerasTensor) -> tuple[KerasTensor, ...]:
+    def __call__(self, image: KerasTensor) -> Sequence[KerasTensor]:
         return self.feature_maps(self.backbone(zero_pad(image, self.pad_to_multiple)))

@@ -6,7 +6,7 @@ from google.protobuf import text_format
 from object_detection_ext.builders import feature_extractor as builder
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.backbones.mobilenet_v2 import MobileNetV2
-from object_detection_ext.models.feature_extractor import SsdMobileNetV2
+from object_detection_ext.models.feature_extractor import PyramidFeatureExtractor
 from object_detection_ext.models.feature_maps import Level, SsdFeatureMaps
 from object_detection_ext.models.layers import BACKBONE_DEFAULTS, BatchNorm, ConvHyperparams
 from object_detection_ext.protos import ssd_pb2
@@ -29,7 +29,7 @@ def test_everything():
         """
     )
     hyperparams = ConvHyperparams(activation="relu6", batch_norm=BatchNorm(decay=0.5, epsilon=0.25))
-    assert built == SsdMobileNetV2(
+    assert built == PyramidFeatureExtractor(
         backbone=MobileNetV2(0.5, min_depth=8, output_stride=16, use_explicit_padding=True, hyperparams=hyperparams),
         feature_maps=SsdFeatureMaps(
             levels=(Level("layer_15/expansion_output"), Level("layer_19"), Level(depth=512)),
@@ -114,7 +114,7 @@ class TestRegister:
             return _build("")
 
         builder.register_feature_extractor("mine", factory)
-        assert isinstance(_build("depth_multiplier: 0.25", "mine", freeze_batchnorm=True), SsdMobileNetV2)
+        assert isinstance(_build("depth_multiplier: 0.25", "mine", freeze_batchnorm=True), PyramidFeatureExtractor)
         assert calls == [(0.25, True)]
 
     def test_its_errors_name_the_field(self):
