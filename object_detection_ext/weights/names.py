@@ -1,0 +1,36 @@
+"""What a name table says: where a variable of ours is stored under another naming scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Part = Literal["backbone", "feature_maps", "heads"]
+
+_HEADS = ("BoxPredictor/", "WeightSharedConvolutionalBoxPredictor/")
+_FEATURE_MAPS = ("FeatureMaps/", "bottom_up_")
+
+
+def _same(value: np.ndarray) -> np.ndarray:
+    return value
+
+
+class StoredName(NamedTuple):
+    """The name of a variable in a file, and the way between the two layouts of its values."""
+
+    name: str
+    to_ours: Callable[[np.ndarray], np.ndarray] = _same
+    from_ours: Callable[[np.ndarray], np.ndarray] = _same
+
+
+# Names of our variables (`Conv1/kernel`, without `:0`) -> where they are stored. Variables that the scheme does not know are left out.
+NameTable = Callable[[Sequence[str]], Mapping[str, StoredName]]
+
+
+def part_of(variable: str) -> Part:
+    """The part of the network that a variable of ours belongs to."""
+    if variable.startswith(_HEADS):
+        return "heads"
+    return "feature_maps" if variable.startswith(_FEATURE_MAPS) else "backbone"
