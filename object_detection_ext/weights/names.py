@@ -18,11 +18,21 @@ def _same(value: np.ndarray) -> np.ndarray:
 
 
 class StoredName(NamedTuple):
-    """The name of a variable in a file, and the way between the two layouts of its values."""
+    """The name of a variable in a file, and the way between the two layouts of its values.
+
+    Attributes:
+        beside: further stored arrays that `to_ours` takes after the variable's own, where the two layouts differ by more than an order
+            of axes (an epsilon, the scaling of the input).
+    """
 
     name: str
-    to_ours: Callable[[np.ndarray], np.ndarray] = _same
+    to_ours: Callable[..., np.ndarray] = _same
     from_ours: Callable[[np.ndarray], np.ndarray] = _same
+    beside: tuple[str, ...] = ()
+
+    def load(self, read: Callable[[str], np.ndarray]) -> np.ndarray:
+        """Our value, in our shape, from `WeightSource.read`. Raises `KeyError` where one of the arrays is not stored."""
+        return self.to_ours(read(self.name), *map(read, self.beside))
 
 
 # Names of our variables (`Conv1/kernel`, without `:0`) -> where they are stored. Variables that the scheme does not know are left out.
