@@ -30,6 +30,7 @@ class SsdFeatureMaps:
         levels: from the finest to the coarsest; the first comes from the backbone.
         depth_multiplier: scales the depth of new maps, rounded down.
         min_depth: the least depth of new maps.
+        depthwise_as_configured: initialiser and regulariser of `hyperparams` reach depthwise kernels too, as in TF 1.
     """
 
     levels: tuple[Level, ...]
@@ -38,6 +39,7 @@ class SsdFeatureMaps:
     min_depth: int = 16
     use_depthwise: bool = False
     use_explicit_padding: bool = False
+    depthwise_as_configured: bool = False
 
     def __post_init__(self) -> None:
         if not self.levels or self.levels[0].endpoint is None:
@@ -72,7 +74,7 @@ class SsdFeatureMaps:
         stride = {"stride": 2, "hyperparams": self.hyperparams, "use_explicit_padding": self.use_explicit_padding}
         if not self.use_depthwise:
             return self._activated(conv2d(features, depth, 3, name=f"{name}_conv", **stride), name)
-        features = depthwise_conv2d(features, 3, name=f"{name}_depthwise_conv", **stride)
+        features = depthwise_conv2d(features, 3, in_backbone=self.depthwise_as_configured, name=f"{name}_depthwise_conv", **stride)
         features = self._activated(features, f"{name}_depthwise")
         return self._activated(conv2d(features, depth, 1, hyperparams=self.hyperparams, name=f"{name}_conv"), name)
 
