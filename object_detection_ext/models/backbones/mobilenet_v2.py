@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tf_keras
 
+from object_detection_ext.models.backbones.strides import Stride, Strides, check_output_stride
 from object_detection_ext.models.layers import BACKBONE_DEFAULTS, ConvHyperparams, KerasTensor, conv2d, depthwise_conv2d
 
 
@@ -31,13 +32,6 @@ STAGES = (
 STEM_DEPTH = 32
 HEAD_DEPTH = 1280
 DEPTH_DIVISOR = 8
-
-
-class Stride(NamedTuple):
-    """What a layer's nominal stride became under an output stride."""
-
-    stride: int
-    dilation: int
 
 
 @dataclass(frozen=True)
@@ -70,9 +64,7 @@ class MobileNetV2:
             raise ValueError(f"depth_multiplier must be > 0, got {self.depth_multiplier:g}")
         if self.min_depth < 0:
             raise ValueError(f"min_depth must be >= 0, got {self.min_depth}")
-        stride = self.output_stride
-        if stride is not None and (stride < 1 or (stride > 1 and stride % 2)):
-            raise ValueError(f"output_stride must be 1 or an even number, got {stride}")
+        check_output_stride(self.output_stride)
 
     def __call__(self, image: KerasTensor) -> dict[str, KerasTensor]:
         """Adds the layers.
@@ -84,7 +76,7 @@ class MobileNetV2:
             slim's end points by name: `layer_1` to `layer_19`, and `layer_<n>/expansion_output`, `/depthwise_output`, `/output` of
             each block (layer 2, which does not expand, has no expansion_output). All [B, h, w, channels].
         """
-        strides = _Strides(self.output_stride)
+        strides = Strides(self.output_stride)
         features = self._conv(image, self._depth(make_divisible(STEM_DEPTH * self.depth_multiplier)), 3, strides.take(2), name="Conv1")
         features = self._activated(features, norm="bn_Conv1", activation="Conv1_relu")
         endpoints = {"layer_1": features}
@@ -156,24 +148,7 @@ class MobileNetV2:
         return make_divisible(HEAD_DEPTH * min(self.depth_multiplier, 1.0))
 
 
-class _Strides:
-    """Hands out strides until their product is the output stride, dilations from then on."""
-
-    def __init__(self, output_stride: int | None) -> None:
-        self._output_stride = output_stride
-        self._product = 1
-        self._dilation = 1
-
-    def take(self, stride: int) -> Stride:
-        if self._product == self._output_stride:
-            dilation = self._dilation
-            self._dilation *= stride
-            return Stride(1, dilation)
-        self._product *= stride
-        return Stride(stride, 1)
-
-
-def make_divisible(depth: float, divisor: int = DEPTH_DIVISOR) -> int:
-    """The multiple of `divisor` nearest to `depth`, at least `divisor`, and never more than a tenth below `depth`."""
-    rounded = max(divisor, int(depth + divisor / 2) // divisor * divisor)
+def make_divisible(depth: float, divisor: int = DEPTH_DIVISOR, *, minimum: int | None = None) -> int:
+    """The multiple of `divisor` nearest to `depth`, at least `minimum` (None for `divisor`), and never more than a tenth below `depth`."""
+    rounded = max(divisor if minimum is None else minimum, int(depth + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * depth else rounded
