@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from object_detection_ext.builders.feature_extractors import mobilenet_v2
+from object_detection_ext.builders.feature_extractors import mobilenet_v1, mobilenet_v2
 from object_detection_ext.builders.feature_extractors.common import FIELD, FeatureExtractorFactory
 from object_detection_ext.builders.fields import errors_at
 from object_detection_ext.errors import InputError
@@ -12,7 +12,7 @@ from object_detection_ext.models.feature_extractor import FeatureExtractor
 from object_detection_ext.protos import ssd_pb2
 
 # By the names of the API, and those that users register.
-FEATURE_EXTRACTORS: dict[str, FeatureExtractorFactory] = {**mobilenet_v2.FACTORIES}
+FEATURE_EXTRACTORS: dict[str, FeatureExtractorFactory] = {**mobilenet_v1.FACTORIES, **mobilenet_v2.FACTORIES}
 
 # What comes nearest to the API's other feature extractors, by the beginning of their names.
 _NEAREST = {
@@ -26,8 +26,7 @@ _NEAREST = {
 
 # The API's types that are not here.
 _NOT_SUPPORTED = (
-    *("ssd_mobilenet_v1", "ssd_mobilenet_v1_keras", "ssd_mobilenet_v1_fpn", "ssd_mobilenet_v1_fpn_keras", "ssd_mobilenet_v1_ppn"),
-    *("ssd_mobilenet_v2_fpn", "ssd_mobilenet_v2_fpn_keras", "ssd_mobilenet_v2_mnasfpn", "embedded_ssd_mobilenet_v1"),
+    *("ssd_mobilenet_v1_ppn", "ssd_mobilenet_v2_mnasfpn", "embedded_ssd_mobilenet_v1"),
     *("ssd_mobilenet_v3_large", "ssd_mobilenet_v3_small", "ssd_mobilenet_edgetpu", "ssd_spaghettinet", "ssd_pnasnet"),
     *("ssd_inception_v2", "ssd_inception_v3", *(f"ssd_mobiledet_{device}" for device in ("cpu", "dsp", "edgetpu", "gpu"))),
     *(f"ssd_resnet{depth}_v1_{pyramid}" for depth in (50, 101, 152) for pyramid in ("fpn", "ppn", "fpn_keras")),
