@@ -10,12 +10,13 @@ import numpy as np
 
 # How a file names its variables.
 #   ours:         our layer names: Conv1/kernel, FeatureMaps/layer_19_1_Conv2d_2_1x1_256_conv/kernel
-#   api:          the API's TF 2 variables: the same behind a scope of the feature extractor, separable convolutions in one layer
+#   api:          the API's TF 2 variables without the scope of their feature extractor: ours, but separable convolutions in one layer
+#   api_graph:    the API's TF 2 object graph: _feature_extractor/classification_backbone/layer_with_weights-0/kernel
 #   tf1:          scopes of TF 1: FeatureExtractor/MobilenetV2/Conv/weights, BoxPredictor_0/...
 #   slim:         the same backbone alone, of a classifier: MobilenetV2/Conv/weights
 #   keras:        Keras applications: Conv1/kernel, Conv1_bn/gamma
 #   torchvision:  features.0.0.weight
-Scheme = Literal["ours", "api", "tf1", "slim", "keras", "torchvision"]
+Scheme = Literal["ours", "api", "api_graph", "tf1", "slim", "keras", "torchvision"]
 
 
 @dataclass(frozen=True)
