@@ -14,6 +14,7 @@ import tf_keras
 from object_detection_ext.errors import InputError
 
 _ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_AVERAGE_SLOT = "/.OPTIMIZER_SLOT/optimizer/average"
 
 
 def latest_checkpoint(directory: str | Path) -> str | None:
@@ -47,7 +48,7 @@ def step_of(prefix: str) -> int:
 def restore_network(network: tf_keras.Model, path: str | Path, *, use_moving_averages: bool = False) -> str:
     """Loads all weights of `network` from a checkpoint (directory or prefix) and returns its prefix.
 
-    With `use_moving_averages` trainable variables take their averages, as `eval_config.use_moving_averages` asks.
+    With `use_moving_averages` variables take their averages, as `eval_config.use_moving_averages` asks; frozen ones have none.
 
     Raises:
       InputError: there is no checkpoint, it belongs to another network (the message names the first differing variable), or it holds
@@ -63,17 +64,21 @@ def restore_network(network: tf_keras.Model, path: str | Path, *, use_moving_ave
 
 def _assign_averages(network: tf_keras.Model, prefix: str) -> None:
     reader = _open(prefix)
-    trainable = {variable.ref() for variable in network.trainable_variables}
-    for key, variable in variable_keys(network).items():
-        if variable.ref() not in trainable:
-            continue
-        slot = key.removesuffix(_ATTRIBUTE) + "/.OPTIMIZER_SLOT/optimizer/average" + _ATTRIBUTE
-        if not reader.has_tensor(slot):
-            raise InputError(
-                f"{prefix} holds no moving averages: it was trained with train_config.optimizer.use_moving_average: false, "
-                "so eval_config.use_moving_averages must be false too"
-            )
-        variable.assign(reader.get_tensor(slot))
+    keys = average_keys(network, prefix)
+    if not keys:
+        raise InputError(
+            f"{prefix} holds no moving averages: it was trained with train_config.optimizer.use_moving_average: false, "
+            "so eval_config.use_moving_averages must be false too"
+        )
+    for key, variable in keys.items():
+        variable.assign(reader.get_tensor(key))
+
+
+def average_keys(network: tf_keras.Model, prefix: str) -> dict[str, tf.Variable]:
+    """Checkpoint key of each moving average that a checkpoint holds, with the variable that it averages."""
+    reader = _open(prefix)
+    slots = {f"{key.removesuffix(_ATTRIBUTE)}{_AVERAGE_SLOT}{_ATTRIBUTE}": variable for key, variable in variable_keys(network).items()}
+    return {key: variable for key, variable in slots.items() if reader.has_tensor(key)}
 
 
 def check_fits(network: tf_keras.Model, prefix: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from object_detection_ext.training.averages import averages
 from object_detection_ext.training.task import Task
 
 
@@ -103,10 +104,7 @@ class Evaluator:
             self._swap_averages()
 
     def _swap_averages(self) -> None:
-        if self._optimizer is None or not hasattr(self._optimizer, "shadow_copy"):
-            return
-        for variable in self._task.network.trainable_variables:
-            average = self._optimizer.get_slot(variable, "average")
+        for variable, average in averages(self._optimizer):
             weight = tf.identity(variable)
             variable.assign(average)
             average.assign(weight)

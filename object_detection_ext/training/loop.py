@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,13 @@ import tf_keras
 
 from object_detection_ext.errors import InputError
 from object_detection_ext.training import checkpoints
+from object_detection_ext.training.averages import averages, copy_weights_to_averages
 from object_detection_ext.training.evaluator import Evaluator
 from object_detection_ext.training.progress import ProgressLine
 from object_detection_ext.training.task import Task
 from object_detection_ext.training.trainer import TOTAL, Trainer
+from object_detection_ext.weights.open import open_weights
+from object_detection_ext.weights.restore import EVERYTHING, restore
 
 
 @dataclass(frozen=True)
@@ -78,18 +81,28 @@ def train(
     model_dir: Path,
     settings: LoopSettings,
     evaluator: Evaluator | None = None,
+    trained: Sequence[tf.Variable] | None = None,
+    instead_of: str = "",
 ) -> TrainingResult:
     """Trains until `settings.num_steps`, going on from the newest checkpoint in `model_dir`.
 
-    Call inside the strategy's scope. Raises `InputError` where the checkpoint belongs to another model, the data cannot be read or the
-    loss is no longer finite; `Interrupted` after a signal.
+    Call inside the strategy's scope. A checkpoint of the API in `model_dir` is gone on with too: its weights must all fit, its step
+    counts, optimizer slots are fresh.
+
+    Args:
+        trained: the variables that steps change; None for all trainable ones.
+        instead_of: what a run without a checkpoint would have started from; named in the line that says where this one starts.
+
+    Raises:
+        InputError: the checkpoint belongs to another model, the data cannot be read or the loss is no longer finite.
+        Interrupted: after a signal.
     """
     checkpoint = tf.train.Checkpoint(step=optimizer.iterations, model=task.network, optimizer=optimizer)
     manager = tf.train.CheckpointManager(
         checkpoint, str(model_dir), max_to_keep=settings.max_to_keep, keep_checkpoint_every_n_hours=settings.keep_every_n_hours
     )
     progress = ProgressLine(settings.num_steps, task.batch_size())
-    start_step = _restore(checkpoint, manager, task.network, progress)
+    start_step = _restore(checkpoint, manager, progress, instead_of)
     trainer = Trainer(
         task,
         optimizer,
@@ -97,6 +110,7 @@ def train(
         clip_norm=settings.clip_norm,
         add_regularization=settings.add_regularization,
         picture_every_n=settings.summary_every_n if settings.record_pictures else 0,
+        trained=trained,
     )
     run = _Run(task, optimizer, settings, manager, trainer, progress, evaluator if settings.eval_every_n else None)
     writer = tf.summary.create_file_writer(str(model_dir / "train"))
@@ -182,15 +196,33 @@ class _Run:
         tf.summary.flush()
 
 
-def _restore(checkpoint: tf.train.Checkpoint, manager: tf.train.CheckpointManager, network: tf_keras.Model, progress: ProgressLine) -> int:
+def _restore(checkpoint: tf.train.Checkpoint, manager: tf.train.CheckpointManager, progress: ProgressLine, instead_of: str) -> int:
+    """Loads the newest checkpoint, if there is one; returns its step."""
     if manager.latest_checkpoint is None:
         return 0
     prefix = checkpoints.find_checkpoint(manager.directory)
-    checkpoints.check_fits(network, prefix)
-    checkpoint.restore(prefix).assert_existing_objects_matched()
-    step = checkpoints.step_of(prefix)
-    progress.say(f"going on from {prefix} (step {step})")
-    return step
+    source = open_weights(prefix)
+    unless = f", not from {instead_of}" if instead_of else ""
+    if source.scheme == "ours":
+        checkpoints.check_fits(checkpoint.model, prefix)
+        checkpoint.restore(prefix).assert_existing_objects_matched()
+        _average_what_was_frozen(checkpoint, prefix)
+        step = checkpoints.step_of(prefix)
+        progress.say(f"going on from {prefix} (step {step}){unless}")
+        return step
+    restore(checkpoint.model, source, min_share=EVERYTHING)
+    copy_weights_to_averages(checkpoint.optimizer)
+    checkpoint.step.assign(source.step or 0)
+    progress.say(f"going on from {prefix} (step {source.step or 0}){unless}: {source.kind}, all weights fit, optimizer slots are fresh")
+    return source.step or 0
+
+
+def _average_what_was_frozen(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
+    """Averages of variables that did not train before begin at the weights."""
+    stored = {variable.ref() for variable in checkpoints.average_keys(checkpoint.model, prefix).values()}
+    for variable, average in averages(checkpoint.optimizer):
+        if variable.ref() not in stored:
+            average.assign(variable)
 
 
 def _check_finite(losses: dict[str, float], step: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orbit
@@ -30,8 +31,11 @@ class Trainer(orbit.StandardTrainer):
         clip_norm: float = 0.0,
         add_regularization: bool = True,
         picture_every_n: int = 0,
+        trained: Sequence[tf.Variable] | None = None,
     ) -> None:
         """Args:
+        trained: the variables that steps change; None for all trainable ones. Others have no gradient, no regularisation and no
+          optimizer slot. Batch normalisation updates its moving statistics all the same, as in TF 1.
         start_step: where the input starts; the data of a step depend on nothing else.
         clip_norm: gradients are scaled down to this global norm; 0 leaves them.
         picture_every_n: every so many steps the first images of the batch go to the current summary writer; 0 for never.
@@ -46,9 +50,12 @@ class Trainer(orbit.StandardTrainer):
         self._task = task
         self._optimizer = optimizer
         self._clip_norm = clip_norm
-        self._l2 = _l2_factors(task.network) if add_regularization else []
+        self._trained = list(task.network.trainable_variables if trained is None else trained)
+        factors = _l2_factors(task.network) if add_regularization else []
         # The closed form serves L2 only; anything else is differentiated as Keras gives it.
-        self._differentiate = add_regularization and len(self._l2) != len(task.network.losses)
+        self._differentiate = add_regularization and len(factors) != len(task.network.losses)
+        trained_refs = {variable.ref() for variable in self._trained}
+        self._l2 = [(kernel, factor) for kernel, factor in factors if kernel.ref() in trained_refs]
         self._picture_every_n = picture_every_n
         self._steps = 0
         self._tags = [*task.loss_tags, REGULARIZATION, TOTAL]
@@ -58,7 +65,7 @@ class Trainer(orbit.StandardTrainer):
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
-        create_slots(optimizer, task.network)
+        create_slots(optimizer, self._trained)
 
     def train(self, num_steps: tf.Tensor) -> dict[str, float] | None:
         """Runs `num_steps` steps; returns the mean losses over them by TensorBoard tag."""
@@ -83,11 +90,12 @@ class Trainer(orbit.StandardTrainer):
         return dict(zip(self._tags, means.tolist(), strict=True))
 
     def _replica_step(self, batch: Any) -> None:
-        variables = self._task.network.trainable_variables
-        with tf.GradientTape() as tape:
+        variables = self._trained
+        with tf.GradientTape(watch_accessed_variables=False) as tape:  # nothing is recorded for what is frozen below all that trains
+            tape.watch(variables)
             losses = self._task.losses(batch, training=True)
             loss = tf.add_n(list(losses.values()))
-            regularization = tf.add_n(self._task.network.losses) if self._differentiate else tf.zeros([])
+            regularization = tf.add_n(self._keras_losses()) if self._differentiate else tf.zeros([])
             scaled = (loss + regularization) / self.strategy.num_replicas_in_sync
         gradients = tape.gradient(scaled, variables)
         if self._l2 and not self._differentiate:
@@ -96,6 +104,12 @@ class Trainer(orbit.StandardTrainer):
             gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self._record({**losses, REGULARIZATION: regularization, TOTAL: loss + regularization})
+
+    def _keras_losses(self) -> list[tf.Tensor]:
+        """The regularisation of every layer that trains, as Keras gives it."""
+        trained = {variable.ref() for variable in self._trained}
+        layers = [layer for layer in self._task.network.layers if any(variable.ref() in trained for variable in layer.trainable_weights)]
+        return [loss for layer in layers for loss in layer.losses] or [tf.zeros([])]
 
     def _add_l2(self, variables: list[tf.Variable], gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Adds the gradient of `sum(l2 * sum(w^2))`, which is `2 * l2 * w`, without differentiating a hundred small graphs."""
@@ -115,10 +129,10 @@ class Trainer(orbit.StandardTrainer):
         self._sums.assign_add(tf.stack([losses[tag] for tag in self._tags]))
 
 
-def create_slots(optimizer: tf_keras.optimizers.legacy.Optimizer, network: tf_keras.Model) -> None:
+def create_slots(optimizer: tf_keras.optimizers.legacy.Optimizer, variables: Sequence[tf.Variable]) -> None:
     """Makes the optimizer's variables now: `tf.function` traces a step twice where its first call creates variables."""
     inner = getattr(optimizer, "_optimizer", optimizer)  # Model Garden's moving average wraps the real one
-    inner._create_all_weights(network.trainable_variables)
+    inner._create_all_weights(variables)
 
 
 def _l2_factors(network: tf_keras.Model) -> list[tuple[tf.Variable, float]]:
