@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from object_detection_ext.builders.anchor_generator import build_anchor_generator
 from object_detection_ext.builders.box_coder import build_box_coder
-from object_detection_ext.builders.box_predictor import build_box_predictor
+from object_detection_ext.builders.box_predictor import box_encodings_clip_range, build_box_predictor, converts_scores
 from object_detection_ext.builders.feature_extractor import build_feature_extractor
 from object_detection_ext.builders.image_resizer import build_image_resizer
 from object_detection_ext.builders.post_processing import build_post_processing
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.detector import SsdDetector
 from object_detection_ext.models.network import NetworkShapeError, build_network
-from object_detection_ext.protos import box_predictor_pb2, ssd_pb2
+from object_detection_ext.postprocess import PostProcessing
+from object_detection_ext.protos import ssd_pb2
 
 FIELD = "model.ssd"
-PREDICTOR_FIELD = f"{FIELD}.box_predictor.convolutional_box_predictor"
 
 
 def build_detector(ssd: ssd_pb2.Ssd) -> SsdDetector:
@@ -29,10 +31,10 @@ def build_detector(ssd: ssd_pb2.Ssd) -> SsdDetector:
     feature_extractor = build_feature_extractor(ssd.feature_extractor, freeze_batchnorm=ssd.freeze_batchnorm)
     box_predictor = build_box_predictor(ssd.box_predictor, freeze_batchnorm=ssd.freeze_batchnorm)
     anchor_generator = build_anchor_generator(ssd.anchor_generator)
+    postprocessing, clip_range = _post_processing(ssd), box_encodings_clip_range(ssd.box_predictor)
     if box_predictor.box_code_size != box_coder.code_size:
-        raise InputError(
-            f"{PREDICTOR_FIELD}.box_code_size must be {box_coder.code_size}, as in box_coder, got {box_predictor.box_code_size}"
-        )
+        field = f"{FIELD}.box_predictor.{ssd.box_predictor.WhichOneof('box_predictor_oneof')}.box_code_size"
+        raise InputError(f"{field} must be {box_coder.code_size}, as in box_coder, got {box_predictor.box_code_size}")
     if image_resizer.output_shape is None:
         raise InputError(
             f"{FIELD}.image_resizer.{ssd.image_resizer.WhichOneof('image_resizer_oneof')} gives images of different sizes; "
@@ -54,10 +56,10 @@ def build_detector(ssd: ssd_pb2.Ssd) -> SsdDetector:
         box_coder=box_coder,
         image_resizer=image_resizer,
         normalize=feature_extractor.normalize,
-        postprocessing=build_post_processing(ssd.post_processing, has_background=ssd.add_background_class),
+        postprocessing=postprocessing,
         num_classes=ssd.num_classes,
         feature_map_shapes=network.feature_map_shapes,
-        box_encodings_clip_range=_clip_range(ssd.box_predictor.convolutional_box_predictor),
+        box_encodings_clip_range=clip_range,
     )
 
 
@@ -72,10 +74,14 @@ def _check(ssd: ssd_pb2.Ssd) -> None:
         raise InputError(f"{FIELD}.return_raw_detections_during_predict is not supported")
 
 
-def _clip_range(config: box_predictor_pb2.ConvolutionalBoxPredictor) -> tuple[float, float] | None:
-    if not config.HasField("box_encodings_clip_range"):
-        return None
-    limits = config.box_encodings_clip_range
-    if limits.min >= limits.max:
-        raise InputError(f"{PREDICTOR_FIELD}.box_encodings_clip_range.min must be < max ({limits.max:g}), got {limits.min:g}")
-    return limits.min, limits.max
+def _post_processing(ssd: ssd_pb2.Ssd) -> PostProcessing:
+    """A sigmoid that the predictor should apply at inference is applied here instead: losses always see logits."""
+    postprocessing = build_post_processing(ssd.post_processing, has_background=ssd.add_background_class)
+    if not converts_scores(ssd.box_predictor):
+        return postprocessing
+    if (postprocessing.score_converter, postprocessing.logit_scale) != ("identity", 1.0):
+        raise InputError(
+            f"{FIELD}.box_predictor.weight_shared_convolutional_box_predictor.score_converter must be IDENTITY, got SIGMOID: "
+            "post_processing would convert its scores again"
+        )
+    return replace(postprocessing, score_converter="sigmoid")

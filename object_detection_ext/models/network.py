@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import tf_keras
 
+from object_detection_ext.models.box_predictor import BoxPredictor
 from object_detection_ext.models.feature_extractor import FeatureExtractor
-from object_detection_ext.models.predictor import ConvolutionalBoxPredictor
 
 
 class NetworkShapeError(ValueError):
@@ -27,7 +27,7 @@ class Network(NamedTuple):
 
 def build_network(
     feature_extractor: FeatureExtractor,
-    box_predictor: ConvolutionalBoxPredictor,
+    box_predictor: BoxPredictor,
     *,
     image_shape: tuple[int, int, int],
     num_anchors_per_location: Sequence[int],
@@ -41,7 +41,8 @@ def build_network(
         num_class_slots: class logits per anchor, the background's included.
 
     Raises:
-        NetworkShapeError: the image is too small, or the feature maps are not as many as `num_anchors_per_location`.
+        NetworkShapeError: the image is too small, the feature maps are not as many as `num_anchors_per_location`, or `box_predictor` cannot
+            serve such numbers.
     """
     height, width, _ = image_shape
     if min(height, width) < feature_extractor.min_image_size:

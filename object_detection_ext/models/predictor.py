@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import tf_keras
 
+from object_detection_ext.models.box_predictor import join_levels, per_anchor
 from object_detection_ext.models.layers import ConvHyperparams, KerasTensor, conv2d, depthwise_conv2d
 
 SCOPE = "BoxPredictor"
@@ -58,29 +59,19 @@ class ConvolutionalBoxPredictor:
     def __call__(
         self, feature_maps: Sequence[KerasTensor], *, num_anchors_per_location: Sequence[int], num_class_slots: int
     ) -> tuple[KerasTensor, KerasTensor]:
-        """Adds the heads.
-
-        Args:
-            feature_maps: [B, h, w, c] float32 each, static but for B.
-            num_anchors_per_location: one per feature map.
-            num_class_slots: class logits per anchor: with the background, if there is one.
-
-        Returns:
-            box encodings [B, A, box_code_size] and class logits [B, A, num_class_slots], both float32; anchors ordered by feature map,
-            row, column, then anchor of the location.
-        """
+        """Adds the heads, as `BoxPredictor` says."""
         encodings, logits = [], []
         for index, (features, num_anchors) in enumerate(zip(feature_maps, num_anchors_per_location, strict=True)):
             features = self._shared(features, index)
             box_head, class_head = f"{SCOPE}/ConvolutionalBoxHead_{index}", f"{SCOPE}/ConvolutionalClassHead_{index}"
             encoding = self._head(features, num_anchors * self.box_code_size, name=f"{box_head}/BoxEncodingPredictor")
-            encodings.append(_per_anchor(encoding, num_anchors, self.box_code_size, name=f"{box_head}/per_anchor"))
+            encodings.append(per_anchor(encoding, num_anchors, self.box_code_size, name=f"{box_head}/per_anchor"))
             if self.dropout_keep_probability is not None:
                 features = tf_keras.layers.Dropout(1.0 - self.dropout_keep_probability, name=f"{class_head}/dropout")(features)
             bias = self.class_prediction_bias_init
             logit = self._head(features, num_anchors * num_class_slots, name=f"{class_head}/ClassPredictor", bias_init=bias)
-            logits.append(_per_anchor(logit, num_anchors, num_class_slots, name=f"{class_head}/per_anchor"))
-        return _concatenate(encodings, name="box_encodings"), _concatenate(logits, name="class_logits")
+            logits.append(per_anchor(logit, num_anchors, num_class_slots, name=f"{class_head}/per_anchor"))
+        return join_levels(encodings, name="box_encodings"), join_levels(logits, name="class_logits")
 
     def _shared(self, features: KerasTensor, index: int) -> KerasTensor:
         depth = max(min(features.shape[-1], self.max_depth), self.min_depth)
@@ -101,12 +92,3 @@ class ConvolutionalBoxPredictor:
             features = self.hyperparams.activate(features, name=f"{name}_depthwise_activation")
             kernel_size = 1
         return conv2d(features, filters, kernel_size, hyperparams=self.hyperparams, use_bias=True, bias_init=bias_init, name=name)
-
-
-def _per_anchor(features: KerasTensor, num_anchors: int, size: int, *, name: str) -> KerasTensor:
-    height, width = features.shape[1:3]
-    return tf_keras.layers.Reshape((height * width * num_anchors, size), name=name)(features)
-
-
-def _concatenate(parts: list[KerasTensor], *, name: str) -> KerasTensor:
-    return tf_keras.layers.Concatenate(axis=1, name=name)(parts) if len(parts) > 1 else parts[0]

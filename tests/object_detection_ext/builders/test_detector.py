@@ -47,6 +47,10 @@ def build(golden: Callable[[str], Path]) -> Callable[[str], SsdDetector]:
             "box_predictor { convolutional_box_predictor { box_encodings_clip_range { min: 1 max: 1 } } }",
             r"box_predictor.convolutional_box_predictor.box_encodings_clip_range.min must be < max \(1\), got 1",
         ),
+        (
+            "box_predictor { weight_shared_convolutional_box_predictor { box_code_size: 6 } }",
+            "box_predictor.weight_shared_convolutional_box_predictor.box_code_size must be 4, as in box_coder, got 6",
+        ),
         ("feature_extractor { depth_multiplier: -1 }", "feature_extractor.depth_multiplier must be > 0, got -1"),
     ],
 )
@@ -60,6 +64,34 @@ def test_output_stride_makes_maps_and_anchors_denser(build: Callable[[str], SsdD
     assert detector.feature_map_shapes == ((20, 20), (20, 20), (10, 10), (5, 5), (3, 3), (2, 2))
     assert detector.anchors.shape == (3 * 400 + 6 * (400 + 100 + 25 + 9 + 4), 4)
     assert detector.network.output_shape[0] == (None, len(detector.anchors), 4)
+
+
+SHARED = """
+box_predictor { weight_shared_convolutional_box_predictor { %s } }
+anchor_generator { ssd_anchor_generator { reduce_boxes_in_lowest_layer: false } }
+"""
+
+
+class TestWeightSharedPredictor:
+    def test_clip_range(self, build: Callable[[str], SsdDetector]):
+        assert build(SHARED % "box_encodings_clip_range { min: -1 max: 2 }").box_encodings_clip_range == (-1.0, 2.0)
+
+    def test_its_sigmoid_is_applied_to_detections_only(self, build: Callable[[str], SsdDetector]):
+        """The API applies it in the network at inference, not in training: losses see logits, scores come out of a sigmoid."""
+        detector = build(SHARED % "score_converter: SIGMOID" + "post_processing { score_converter: IDENTITY }")
+        assert detector.postprocessing.score_converter == "sigmoid"
+        assert {type(layer).__name__ for layer in detector.network.layers}.isdisjoint({"Activation", "Lambda"})
+
+    @pytest.mark.parametrize("post_processing", ["score_converter: SIGMOID", "score_converter: IDENTITY logit_scale: 2"])
+    def test_scores_are_not_converted_twice(self, build: Callable[[str], SsdDetector], post_processing: str):
+        with pytest.raises(InputError, match=r"weight_shared_convolutional_box_predictor.score_converter must be IDENTITY, got SIGMOID"):
+            build(SHARED % "score_converter: SIGMOID" + f"post_processing {{ {post_processing} }}")
+
+    def test_anchors_must_be_as_many_on_each_map(self, build: Callable[[str], SsdDetector]):
+        with pytest.raises(
+            InputError, match=r"^model.ssd.anchor_generator must have as many anchors per location .* got 3, 6, 6, 6, 6, 6$"
+        ):
+            build(SHARED % "" + "anchor_generator { ssd_anchor_generator { reduce_boxes_in_lowest_layer: true } }")
 
 
 def test_one_class_and_a_non_square_input(build: Callable[[str], SsdDetector]):
