@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +16,28 @@ from object_detection_ext.builders.detector import build_detector
 from object_detection_ext.models.detector import SsdDetector
 from object_detection_ext.protos import pipeline_pb2, ssd_pb2
 
-API_SCOPE = "ssd_mobile_net_v2_keras_feature_extractor/"
+API_SCOPE = re.compile(r"ssd_mobile_net_v\d(_fpn)?_keras_feature_extractor/")
+# A separable convolution is one layer in the API and two here.
+SEPARABLE = {"/depthwise/depthwise_kernel": "/depthwise_kernel", "/pointwise/kernel": "/pointwise_kernel", "/pointwise/bias": "/bias"}
 
 
 class Reference(NamedTuple):
     detector: SsdDetector  # ours, with the reference's weights
     values: Mapping[str, np.ndarray]  # what the reference gave for its own
+
+
+def _api_name(variable: str) -> str:
+    name = API_SCOPE.sub("", variable.removesuffix(":0"))
+    for ours, theirs in SEPARABLE.items():
+        if name.endswith(ours):
+            return name.removesuffix(ours) + theirs
+    return name
+
+
+@pytest.fixture(scope="session")
+def api_name() -> Callable[[str], str]:
+    """The name that the API has for a variable of ours or of its own: without the feature extractor's scope and without `:0`."""
+    return _api_name
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +61,10 @@ def reference(golden: Callable[[str], Path], ssd_config: Callable[..., ssd_pb2.S
     def load(name: str) -> Reference:
         detector = build_detector(ssd_config(name))
         with np.load(golden(f"{name}_vars_f16.npz")) as stored:
-            weights = {key.partition(":")[2].removeprefix(API_SCOPE): stored[key].astype(np.float32) for key in stored.files}
-        assert sorted(variable.name for variable in detector.network.variables) == sorted(weights)
+            weights = {_api_name(key.partition(":")[2]): stored[key].astype(np.float32) for key in stored.files}
+        assert sorted(_api_name(variable.name) for variable in detector.network.variables) == sorted(weights)
         for variable in detector.network.variables:
-            variable.assign(weights[variable.name])
+            variable.assign(weights[_api_name(variable.name)])
         with np.load(golden(f"{name}_io.npz")) as stored:
             return Reference(detector, dict(stored))
 
