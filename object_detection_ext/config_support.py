@@ -28,7 +28,6 @@ NOT_SUPPORTED: dict[str, str] = {
     "Matcher.bipartite_matcher": "use argmax_matcher",
     "BoxPredictor.mask_rcnn_box_predictor": _FIRST_STAGE,
     "BoxPredictor.rfcn_box_predictor": _FIRST_STAGE,
-    "BoxPredictor.weight_shared_convolutional_box_predictor": "use convolutional_box_predictor",
     "ConvolutionalBoxPredictor.apply_sigmoid_to_scores": "set post_processing.score_converter: SIGMOID instead",
     "Hyperparams.op": "an SSD has no fully connected layers",
     "Hyperparams.group_norm": "use batch_norm or sync_batch_norm",
