@@ -23,7 +23,7 @@ _CLASSES = "class_predictions_with_background"
 _SHARED = "WeightSharedConvolutionalBoxPredictor"
 
 _SEPARABLE = {"depthwise/depthwise_kernel": "depthwise_kernel", "pointwise/kernel": "pointwise_kernel", "pointwise/bias": "bias"}
-_SCOPE = re.compile(rf"(?:[^/]+/)*?(?=FeatureMaps/|bottom_up_|BoxPredictor/|{_SHARED}/)|ssd_\w+_feature_extractor(?:_\d+)?/")
+_SCOPE = re.compile(rf"(?:[^/]+/)*?(?=FeatureMaps/|bottom_up_|bifpn/|BoxPredictor/|{_SHARED}/)|ssd_\w+_feature_extractor(?:_\d+)?/")
 
 # First layer of a backbone -> what the API calls its feature extractors, with a plain and with a feature pyramid.
 _SCOPES = {
@@ -117,7 +117,8 @@ class _Layers:
     def places(self) -> dict[str, str]:
         """Layer -> its path from the model."""
         backbone = [layer for layer in self.weighted if part_of(f"{layer}/") == "backbone"]
-        places = {layer: f"{BACKBONE}/layer_with_weights-{index}" for index, layer in enumerate(backbone)}
+        model = "_feature_extractor/_efficientnet" if any(layer.startswith("stack_0/") for layer in backbone) else BACKBONE
+        places = {layer: f"{model}/layer_with_weights-{index}" for index, layer in enumerate(backbone)}
         for layer in self.weighted:
             for pattern, place in _RULES.items():
                 match = pattern.fullmatch(layer)
@@ -163,6 +164,20 @@ def _top_down(match: re.Match[str], layers: _Layers) -> str:
 def _bottom_up(match: re.Match[str], layers: _Layers) -> str:
     first = min(layers.numbers(r"bottom_up_(?:Conv2d_|block)(\d+)_"))
     return f"_feature_extractor/_coarse_feature_layers/{int(match['level']) - first}/{_in_block(match, layers)}"
+
+
+def _bifpn_input(match: re.Match[str], layers: _Layers) -> str:
+    """[convolution, norm] of a node's first input: the others have the pyramid's depth already."""
+    return f"_feature_extractor/_bifpn_stage/node_input_blocks/{int(match['node'])}/0/1/{int(match['kind'] == 'batchnorm')}"
+
+
+def _bifpn_fusion(match: re.Match[str], layers: _Layers) -> str:
+    return f"_feature_extractor/_bifpn_stage/node_combine_op/{int(match['node'])}"
+
+
+def _bifpn_output(match: re.Match[str], layers: _Layers) -> str:
+    """[activation, convolution, norm] of a node."""
+    return f"_feature_extractor/_bifpn_stage/node_post_combine_block/{int(match['node'])}/{1 + (match['kind'] == 'batchnorm')}"
 
 
 def _in_block(match: re.Match[str], layers: _Layers) -> int:
@@ -217,6 +232,9 @@ _RULES: Mapping[re.Pattern[str], Callable[[re.Match[str], _Layers], str]] = {
         r"FeatureMaps/top_down/(?P<kind>projection)_(?P<level>\d+)": _top_down,
         r"(?P<stem>FeatureMaps/top_down/(?P<kind>smoothing)_(?P<level>\d+))_(?P<suffix>(?:depthwise_)?conv|batchnorm)": _top_down,
         r"(?P<stem>bottom_up_(?:Conv2d_|block)(?P<level>\d+))_(?P<suffix>(?:depthwise_)?conv|batchnorm)": _bottom_up,
+        r"bifpn/node_(?P<node>\d+)/\w+/input_\w+/1x1_pre_sample/(?P<kind>conv|batchnorm)": _bifpn_input,
+        r"bifpn/node_(?P<node>\d+)/\w+/combine": _bifpn_fusion,
+        r"bifpn/node_(?P<node>\d+)/\w+/post_combine/(?P<kind>separable_conv|batchnorm)": _bifpn_output,
         r"(?P<stem>(?P<head>BoxPredictor/Convolutional(?P<kind>Box|Class)Head_(?P<level>\d+))/(?:BoxEncoding|Class)Predictor)"
         r"(?P<suffix>|_depthwise|_depthwise_batchnorm)": _head,
         r"BoxPredictor/SharedConvolutions_(?P<level>\d+)/Conv2d_(?P<index>\d+)_1x1_\d+(?P<suffix>_norm)?": _before_heads,

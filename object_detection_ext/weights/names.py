@@ -10,7 +10,7 @@ import numpy as np
 Part = Literal["backbone", "feature_maps", "heads"]
 
 _HEADS = ("BoxPredictor/", "WeightSharedConvolutionalBoxPredictor/")
-_FEATURE_MAPS = ("FeatureMaps/", "bottom_up_")
+_FEATURE_MAPS = ("FeatureMaps/", "bottom_up_", "bifpn/")
 
 
 def _same(value: np.ndarray) -> np.ndarray:
