@@ -14,7 +14,10 @@ from object_detection_ext.flag_parsing import parse_flags, usage_error
 USAGE = """Trains the detector of a pipeline.config and evaluates it at every checkpoint.
 
 With --checkpoint_dir it only evaluates: the newest checkpoint now, then each new one until none has come for --eval_timeout seconds.
-A model_dir that holds a checkpoint is gone on with."""
+A model_dir that holds a checkpoint is gone on with; else training starts from train_config.fine_tune_checkpoint, else from random weights.
+--from_scratch, --fine_tune and --resume say which of the three is meant; a run that would do another is refused."""
+
+STARTS = ("from_scratch", "fine_tune", "resume")
 
 
 def define_flags() -> flags.FlagValues:
@@ -49,6 +52,9 @@ def define_flags() -> flags.FlagValues:
         lower_bound=0,
         flag_values=values,
     )
+    boolean("from_scratch", False, "Start from random weights, whatever fine_tune_checkpoint says.", flag_values=values)
+    boolean("fine_tune", False, "Start from fine_tune_checkpoint, which must be set.", flag_values=values)
+    boolean("resume", False, "Go on from the checkpoint in model_dir, which must hold one.", flag_values=values)
     flags.mark_flags_as_required(["pipeline_config_path", "model_dir"], flag_values=values)
     return values
 
@@ -61,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage_error(f"unexpected argument {rest[0]!r}")
     if values.num_train_steps is not None and values.num_train_steps < 1:
         usage_error(f"--num_train_steps must be >= 1, got {values.num_train_steps}")
+    starts = [name for name in STARTS if values[name].value]
+    if len(starts) > 1:
+        usage_error(f"at most one of --{', --'.join(STARTS)}, got --{' and --'.join(starts)}")
+    if starts and values.checkpoint_dir:
+        usage_error(f"--{starts[0]} is for training; with --checkpoint_dir nothing is trained")
     if not values.checkpoint_dir:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # read when TensorFlow is imported; see object_detection_ext/training/cpu.py
     from pipelines.train import TrainOptions, evaluate_checkpoints, train  # TensorFlow takes seconds; flags must not wait for it
@@ -80,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         eval_on_train_data=values.eval_on_train_data,
         sample_1_of_n_eval_examples=values.sample_1_of_n_eval_examples,
         sample_1_of_n_eval_on_train_examples=values.sample_1_of_n_eval_on_train_examples,
+        start=starts[0] if starts else "auto",
     )
     if values.checkpoint_dir:
         return evaluate_checkpoints(options, checkpoint_dir=values.checkpoint_dir, timeout=values.eval_timeout)
