@@ -13,7 +13,14 @@ from typing import NamedTuple, cast
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from object_detection_ext.config_support import ALLOWED_VALUES, FIRST_ONLY, NOT_SUPPORTED, OLD_RUNTIME_ONLY
+from object_detection_ext.config_support import (
+    ALLOWED_VALUES,
+    DONE_OTHERWISE,
+    FIRST_ONLY,
+    NOT_SUPPORTED,
+    OLD_RUNTIME_ONLY,
+    VALUES_DONE_OTHERWISE,
+)
 from object_detection_ext.errors import InputError
 from object_detection_ext.protos import pipeline_pb2
 from object_detection_ext.text_proto import SetField, merge_text, read_text, save_text, set_fields
@@ -167,6 +174,18 @@ def old_runtime_settings(config: Config) -> list[str]:
     return [field.path for field in set_fields(config.proto) if _key(field.descriptor) in OLD_RUNTIME_ONLY and not _is_default(field)]
 
 
+def settings_done_otherwise(config: Config) -> list[str]:
+    """The accepted settings in whose place something else happens, as `path (file:line): what`; to be said once in the log."""
+    found = []
+    for field in set_fields(config.proto):
+        key = _key(field.descriptor)
+        what = None if _is_default(field) else DONE_OTHERWISE.get(key)
+        what = what or VALUES_DONE_OTHERWISE.get(key, {}).get(_value_text(field))
+        if what is not None:
+            found.append(f"{field.path} ({config.where(field.path)}): {what}")
+    return found
+
+
 def _refusal(field: SetField) -> str | None:
     key = _key(field.descriptor)
     if key in FIRST_ONLY and not field.path.endswith("[0]"):
@@ -209,6 +228,6 @@ def _why_unknown(field_path: str) -> str | None:
     if message not in ("model", "model.ssd") or name not in _OTHER_MODELS:
         return None
     return (
-        "is not a model of this project: it trains SSD detectors with MobileNet feature extractors "
-        f'(model {{ ssd {{ feature_extractor {{ type: "ssd_mobilenet_v2_keras" }} }} }}); {EXAMPLE_CONFIG} is an example'
+        "is not a model of this project, which trains SSD detectors (model { ssd { feature_extractor { type: ... } } }); "
+        f"the nearest is ssd_resnet50_v1_fpn_keras, for phones ssd_mobilenet_v2_fpn_keras; {EXAMPLE_CONFIG} is an example"
     )

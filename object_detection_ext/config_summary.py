@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from object_detection_ext.config import Config, old_runtime_settings, unconfigured_paths
+from object_detection_ext.builders.warm_start import warm_start_kind
+from object_detection_ext.config import Config, old_runtime_settings, settings_done_otherwise, unconfigured_paths
+from object_detection_ext.errors import InputError
 from object_detection_ext.protos import (
     anchor_generator_pb2,
     image_resizer_pb2,
@@ -151,7 +153,16 @@ def _training(proto: pipeline_pb2.TrainEvalPipelineConfig) -> Lines:
 def _start(train: train_pb2.TrainConfig) -> str:
     if not train.fine_tune_checkpoint:
         return "random weights"
-    return f"{train.fine_tune_checkpoint} ({train.fine_tune_checkpoint_type or 'no fine_tune_checkpoint_type'})"
+    try:
+        kind = warm_start_kind(train)
+    except InputError:
+        return f"{train.fine_tune_checkpoint} ({train.fine_tune_checkpoint_type or 'no fine_tune_checkpoint_type'})"
+    parts = {
+        "classification": "the backbone",
+        "detection": "backbone and feature-map layers",
+        "full": "backbone, feature-map layers and heads",
+    }
+    return f"{train.fine_tune_checkpoint} ({kind}: {parts[kind]})"
 
 
 def _optimizer(optimizer: optimizer_pb2.Optimizer) -> str:
@@ -205,6 +216,8 @@ def _notes(config: Config) -> Lines:
     ignored = old_runtime_settings(config)
     if ignored:
         yield "no effect here", _listed(config, ignored)
+    for index, text in enumerate(settings_done_otherwise(config)):
+        yield "done otherwise" if index == 0 else "", text.replace(f"{config.path}:", "line ")
     for path, earlier, later in config.overwritten:
         yield "set twice", f"{path}: {earlier} and {later}; the second counts"
 

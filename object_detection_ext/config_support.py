@@ -8,12 +8,18 @@ from __future__ import annotations
 
 _OTHER_TASK = "this project detects boxes only"
 _NO_CONFIDENCES = "class targets are one-hot"
-_NOT_DRAWN_SO = "the pictures of evaluation show detections beside ground truth, with names and scores"
+_DRAWN_SO = "the pictures of evaluation show detections beside ground truth, with names and scores"
 _FIRST_STAGE = "it belongs to a two-stage detector; use convolutional_box_predictor"
+_OTHER_BOX_METRICS = (
+    "pascal_voc_detection_metrics",
+    "weighted_pascal_voc_detection_metrics",
+    "oid_V2_detection_metrics",
+    "open_images_V2_detection_metrics",
+    "oid_challenge_detection_metrics",
+)
 
 # Refused when set (to anything but the default): why, and what to do instead.
 NOT_SUPPORTED: dict[str, str] = {
-    "TrainEvalPipelineConfig.graph_rewriter": "training does not simulate quantisation; python -m export.tflite calibrates an int8 model",
     # The detector
     "Ssd.explicit_background_class": "background needs no boxes of its own; use add_background_class",
     "Ssd.use_confidences_as_targets": _NO_CONFIDENCES,
@@ -42,42 +48,23 @@ NOT_SUPPORTED: dict[str, str] = {
     "BatchNonMaxSuppression.max_classes_per_detection": "a detection has one class",
     "PostProcessing.calibration_config": "scores are not calibrated",
     # Training
-    "TrainConfig.fine_tune_checkpoint": "training starts from random weights",
-    "TrainConfig.update_trainable_variables": "all weights are trained",
-    "TrainConfig.freeze_variables": "all weights are trained",
-    "TrainConfig.retain_original_images": "pictures of training show the network's input",
     "TrainConfig.bias_grad_multiplier": "biases are trained as the other weights",
     "TrainConfig.merge_multiple_label_boxes": "a box has one class",
     "TrainConfig.use_multiclass_scores": _NO_CONFIDENCES,
-    "TrainConfig.use_bfloat16": "training computes in float32",
-    "TrainConfig.summarize_gradients": "gradients are not summarised",
-    "PreprocessingStep.scale_boxes_to_pixel_coordinates": "boxes are normalised everywhere",
-    "PreprocessingStep.rgb_to_gray": "use random_rgb_to_gray { probability: 1 } or convert_to_grayscale of the image resizer",
-    "PreprocessingStep.convert_class_logits_to_softmax": _NO_CONFIDENCES,
-    "PreprocessingStep.autoaugment_image": "its policies are not there yet",
+    "PreprocessingStep.scale_boxes_to_pixel_coordinates": "anchors are normalised, and match no box in pixels; remove it",
+    "PreprocessingStep.convert_class_logits_to_softmax": "it works on multiclass scores, which training does not read; remove it",
     # Evaluation
-    "EvalConfig.visualization_export_dir": "python -m pipelines.detect draws into a folder",
-    "EvalConfig.export_path": "python -m pipelines.evaluate --json writes the metrics",
     "EvalConfig.parameterized_metric": _OTHER_TASK,
     "EvalConfig.ignore_groundtruth": "python -m pipelines.detect predicts without ground truth",
     "EvalConfig.eval_instance_masks": _OTHER_TASK,
-    "EvalConfig.max_num_boxes_to_visualize": _NOT_DRAWN_SO,
-    "EvalConfig.skip_scores": _NOT_DRAWN_SO,
-    "EvalConfig.skip_labels": _NOT_DRAWN_SO,
-    "EvalConfig.visualize_groundtruth_boxes": _NOT_DRAWN_SO,
-    "EvalConfig.groundtruth_box_visualization_color": _NOT_DRAWN_SO,
-    "EvalConfig.retain_original_images": "evaluation counts in pixels of the stored images",
     "EvalConfig.retain_original_image_additional_channels": "images have 3 channels",
-    "EvalConfig.all_metrics_per_category": "average precision is given per class, the other COCO numbers for all classes together",
     "EvalConfig.super_categories": "classes are judged one by one",
     "EvalConfig.recall_lower_bound": "it belongs to PASCAL VOC's metric",
     "EvalConfig.recall_upper_bound": "it belongs to PASCAL VOC's metric",
     "EvalConfig.force_no_resize": "the network has one input size",
-    "EvalConfig.use_dummy_loss_in_eval": "evaluation computes the losses",
     "EvalConfig.keypoint_edge": _OTHER_TASK,
     "EvalConfig.skip_predictions_for_unlabeled_class": "it belongs to Open Images' metric",
     # Records
-    "InputReader.name": "summaries go to model_dir/eval",
     "InputReader.external_input_reader": "use tf_record_input_reader",
     "InputReader.num_additional_channels": "images have 3 channels",
     "InputReader.num_keypoints": _OTHER_TASK,
@@ -99,9 +86,35 @@ FIRST_ONLY: dict[str, str] = {
     "TrainEvalPipelineConfig.eval_input_reader": "evaluation reads one set; name several files in its input_path",
 }
 
+# Accepted, but something else happens, which is said once: none of it changes what is learnt.
+DONE_OTHERWISE: dict[str, str] = {
+    "TrainEvalPipelineConfig.graph_rewriter": (
+        "quantisation-aware training is not there yet: training is in float32, python -m export.tflite makes an int8 file by calibration"
+    ),
+    "TrainConfig.use_bfloat16": "training computes in float32",
+    "TrainConfig.retain_original_images": "pictures of training show the network's input",
+    "TrainConfig.summarize_gradients": "gradients are not summarised",
+    "EvalConfig.visualization_export_dir": "python -m pipelines.detect draws into a folder",
+    "EvalConfig.export_path": "python -m pipelines.evaluate --json writes the metrics",
+    "EvalConfig.max_num_boxes_to_visualize": _DRAWN_SO,
+    "EvalConfig.skip_scores": _DRAWN_SO,
+    "EvalConfig.skip_labels": _DRAWN_SO,
+    "EvalConfig.visualize_groundtruth_boxes": _DRAWN_SO,
+    "EvalConfig.groundtruth_box_visualization_color": _DRAWN_SO,
+    "EvalConfig.retain_original_images": "evaluation always counts in pixels of the stored images",
+    "EvalConfig.all_metrics_per_category": "average precision is given per class, the other COCO numbers for all classes together",
+    "EvalConfig.use_dummy_loss_in_eval": "evaluation computes the losses",
+    "InputReader.name": "summaries go to model_dir/eval",
+}
+
+# The same for single values of a field.
+VALUES_DONE_OTHERWISE: dict[str, dict[str, str]] = {
+    "EvalConfig.metrics_set": dict.fromkeys(_OTHER_BOX_METRICS, "evaluation computes COCO's metrics; mAP@.50IOU comes nearest"),
+}
+
 # Accepted for these values only.
 ALLOWED_VALUES: dict[str, tuple[str, ...]] = {
-    "EvalConfig.metrics_set": ("coco_detection_metrics",),
+    "EvalConfig.metrics_set": ("coco_detection_metrics", *_OTHER_BOX_METRICS),
     "InputReader.input_type": ("TF_EXAMPLE", "INPUT_DEFAULT"),
 }
 
@@ -128,6 +141,7 @@ OLD_RUNTIME_ONLY: frozenset[str] = frozenset(
         "TrainConfig.prefetch_queue_capacity",
         "TrainConfig.unpad_groundtruth_tensors",
         "TrainConfig.run_fine_tune_checkpoint_dummy_computation",
+        "TrainConfig.fine_tune_checkpoint_version",  # a checkpoint says itself what it is
         "TrainConfig.max_number_of_boxes",
         "EvalConfig.num_examples",
         "EvalConfig.eval_interval_secs",
@@ -153,10 +167,6 @@ OLD_RUNTIME_ONLY: frozenset[str] = frozenset(
 # Say nothing without the field on the right, which is refused or empty by default; accepted as they stand.
 ONLY_WITH: dict[str, str] = {
     "Ssd.implicit_example_weight": "Ssd.use_confidences_as_targets",
-    "TrainConfig.fine_tune_checkpoint_type": "TrainConfig.fine_tune_checkpoint",
-    "TrainConfig.fine_tune_checkpoint_version": "TrainConfig.fine_tune_checkpoint",
-    "TrainConfig.from_detection_checkpoint": "TrainConfig.fine_tune_checkpoint",
-    "TrainConfig.load_all_detection_checkpoint_vars": "TrainConfig.fine_tune_checkpoint",
     "EvalConfig.keep_image_id_for_visualization_export": "EvalConfig.visualization_export_dir",
     "EvalConfig.image_classes_field_map_empty_to_ones": "EvalConfig.skip_predictions_for_unlabeled_class",
     "InputReader.mask_type": "InputReader.load_instance_masks",

@@ -118,8 +118,8 @@ def test_merged_leaves_the_first_config_alone(write):
 
 
 OTHER_MODEL = (
-    "is not a model of this project: it trains SSD detectors with MobileNet feature extractors "
-    '(model { ssd { feature_extractor { type: "ssd_mobilenet_v2_keras" } } }); '
+    "is not a model of this project, which trains SSD detectors (model { ssd { feature_extractor { type: ... } } }); "
+    "the nearest is ssd_resnet50_v1_fpn_keras, for phones ssd_mobilenet_v2_fpn_keras; "
     "configs/ssdlite_mobilenet_v2_035_320x320_bccd.config is an example"
 )
 

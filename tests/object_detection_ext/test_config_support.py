@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from object_detection_ext.config import check_supported, load_config, old_runtime_settings
-from object_detection_ext.config_support import ALLOWED_VALUES, FIRST_ONLY, NOT_SUPPORTED, OLD_RUNTIME_ONLY, ONLY_WITH
+from object_detection_ext.config import check_supported, load_config, old_runtime_settings, settings_done_otherwise
+from object_detection_ext.config_support import (
+    ALLOWED_VALUES,
+    DONE_OTHERWISE,
+    FIRST_ONLY,
+    NOT_SUPPORTED,
+    OLD_RUNTIME_ONLY,
+    ONLY_WITH,
+    VALUES_DONE_OTHERWISE,
+)
 from object_detection_ext.errors import InputError
 from object_detection_ext.protos import pipeline_pb2, preprocessor_pb2
 
@@ -20,11 +28,11 @@ SSD = "model { ssd { num_classes: 1 } }\n"
 
 
 def _fields(descriptor: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
-    """Every field that a config can set, without those inside of refused messages."""
+    """Every field that a config can set, without those inside of messages that are not read."""
     for field in descriptor.fields:
         yield field
         key = f"{descriptor.name}.{field.name}"
-        if field.message_type is not None and key not in NOT_SUPPORTED and field.message_type.full_name not in seen:
+        if field.message_type is not None and key not in NOT_SUPPORTED | DONE_OTHERWISE and field.message_type.full_name not in seen:
             seen.add(field.message_type.full_name)
             yield from _fields(field.message_type, seen)
 
@@ -35,7 +43,7 @@ FIELDS = {f"{field.containing_type.name}.{field.name}": field for field in _fiel
 def _names_read() -> set[str]:
     """Attributes and whole strings in the code that turns configs into objects."""
     names: set[str] = set()
-    paths = [path for reader in READERS for path in ([ROOT / reader] if reader.endswith(".py") else sorted((ROOT / reader).glob("*.py")))]
+    paths = [path for reader in READERS for path in ([ROOT / reader] if reader.endswith(".py") else sorted((ROOT / reader).rglob("*.py")))]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute):
@@ -48,15 +56,13 @@ def _names_read() -> set[str]:
 # Messages whose settings reach a dataclass by their names, and fields that are what is left after the others.
 READ_AS_A_WHOLE = {field.message_type.name for field in preprocessor_pb2.PreprocessingStep.DESCRIPTOR.fields}
 READ_AS_THE_REST = {"Regularizer.l2_regularizer"}
-# Feature extractors refuse the pyramid that is not theirs.
-REFUSED_BY_THE_EXTRACTOR = {"FeaturePyramidNetworks", "BidirectionalFeaturePyramidNetworks"}
 
 
 def test_every_field_is_read_or_in_a_table():
-    known = NOT_SUPPORTED.keys() | OLD_RUNTIME_ONLY | ONLY_WITH.keys() | ALLOWED_VALUES.keys() | READ_AS_THE_REST
+    known = NOT_SUPPORTED.keys() | DONE_OTHERWISE.keys() | OLD_RUNTIME_ONLY | ONLY_WITH.keys() | ALLOWED_VALUES.keys() | READ_AS_THE_REST
     read = _names_read()
     ignored = {key for key, field in FIELDS.items() if key not in known and field.name not in read}
-    assert {key for key in ignored if key.partition(".")[0] not in READ_AS_A_WHOLE | REFUSED_BY_THE_EXTRACTOR} == set()
+    assert {key for key in ignored if key.partition(".")[0] not in READ_AS_A_WHOLE} == set()
 
 
 def test_the_builder_of_the_augmentation_refuses_the_same_steps():
@@ -75,10 +81,19 @@ def test_the_builder_of_the_augmentation_refuses_the_same_steps():
 
 def test_the_tables_name_fields_that_exist():
     tables = (
-        NOT_SUPPORTED.keys() | OLD_RUNTIME_ONLY | ONLY_WITH.keys() | set(ONLY_WITH.values()) | ALLOWED_VALUES.keys() | FIRST_ONLY.keys()
+        NOT_SUPPORTED,
+        DONE_OTHERWISE,
+        OLD_RUNTIME_ONLY,
+        ONLY_WITH,
+        ALLOWED_VALUES,
+        FIRST_ONLY,
+        VALUES_DONE_OTHERWISE,
+        ONLY_WITH.values(),
     )
-    assert tables - FIELDS.keys() == set()
-    assert not NOT_SUPPORTED.keys() & OLD_RUNTIME_ONLY
+    assert set().union(*tables) - FIELDS.keys() == set()
+    assert not NOT_SUPPORTED.keys() & (OLD_RUNTIME_ONLY | DONE_OTHERWISE.keys())
+    assert not OLD_RUNTIME_ONLY & DONE_OTHERWISE.keys()
+    assert all(set(values) <= set(ALLOWED_VALUES[key]) for key, values in VALUES_DONE_OTHERWISE.items())
     assert all(
         name in {value.name for value in FIELDS[key].enum_type.values}
         for key, values in ALLOWED_VALUES.items()
@@ -124,6 +139,10 @@ def _text(key: str, *, default: bool) -> str:
     return setting
 
 
+def _path_of(key: str) -> str:
+    return ".".join([*_way_to(FIELDS[key].containing_type), FIELDS[key].name])
+
+
 def _way_to(message: Descriptor) -> list[str]:
     ways: list[tuple[Descriptor, list[str]]] = [(pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR, [])]
     for descriptor, way in ways:
@@ -150,6 +169,24 @@ def test_a_default_is_accepted(check, key):
     assert check(_text(key, default=True)) == []
 
 
+@pytest.mark.parametrize("key", DONE_OTHERWISE)
+def test_what_is_done_otherwise_is_accepted_and_said(check, key):
+    assert check(_text(key, default=False)) == []
+    (said,) = settings_done_otherwise(load_config("pipeline.config"))
+    assert said.startswith(_path_of(key)) and said.endswith(f" (pipeline.config:2): {DONE_OTHERWISE[key]}")
+    if FIELDS[key].message_type is None and not isinstance(FIELDS[key].default_value, list):
+        check(_text(key, default=True))
+        assert settings_done_otherwise(load_config("pipeline.config")) == []
+
+
+@pytest.mark.parametrize("metrics", sorted(VALUES_DONE_OTHERWISE["EvalConfig.metrics_set"]))
+def test_other_metrics_of_boxes_are_accepted_and_said(check, metrics):
+    assert check(f"eval_config {{ metrics_set: 'coco_detection_metrics' metrics_set: '{metrics}' }}") == []
+    assert settings_done_otherwise(load_config("pipeline.config")) == [
+        "eval_config.metrics_set[1] (pipeline.config:2): evaluation computes COCO's metrics; mAP@.50IOU comes nearest"
+    ]
+
+
 @pytest.mark.parametrize("key", sorted(OLD_RUNTIME_ONLY))
 def test_what_steered_the_old_runtime_is_named_and_accepted(check, key):
     (named,) = check(_text(key, default=False))
@@ -165,19 +202,22 @@ def test_what_says_nothing_alone_is_accepted(check, key):
 
 def test_several_settings_are_refused_in_one_line(check):
     with pytest.raises(InputError) as caught:
-        check("train_config {\n  use_bfloat16: true\n  use_multiclass_scores: true\n}\neval_config { metrics_set: 'oid_metrics' }")
+        check(
+            "train_config {\n  merge_multiple_label_boxes: true\n  use_multiclass_scores: true\n}\n"
+            "eval_config { metrics_set: 'coco_mask_metrics' }"
+        )
     assert str(caught.value) == (
         "pipeline.config: 3 settings are not supported: "
+        "train_config.merge_multiple_label_boxes (line 3): a box has one class; "
         "train_config.use_multiclass_scores (line 4): class targets are one-hot; "
-        "train_config.use_bfloat16 (line 3): training computes in float32; "
-        "eval_config.metrics_set[0] (line 6): got oid_metrics, allowed: coco_detection_metrics"
+        f"eval_config.metrics_set[0] (line 6): got coco_mask_metrics, allowed: {', '.join(ALLOWED_VALUES['EvalConfig.metrics_set'])}"
     )
 
 
 def test_a_refused_message_is_named_once(check):
     with pytest.raises(InputError) as caught:
-        check("graph_rewriter { quantization { delay: 5 weight_bits: 8 } }")
-    assert str(caught.value).count("graph_rewriter") == 1
+        check("model { ssd { mask_head_config { mask_height: 5 mask_width: 8 } } }")
+    assert str(caught.value).count("mask_h") == 1
 
 
 def test_a_second_evaluation_set_is_not_left_out_in_silence(check):
@@ -187,9 +227,8 @@ def test_a_second_evaluation_set_is_not_left_out_in_silence(check):
         check(reader * 2)
 
 
-def test_the_published_mobilenet_config_needs_no_change_but_its_checkpoint(test_data):
-    path = test_data / "odapi" / "configs" / "ssd_mobilenet_v2_320x320_coco17_tpu-8.config"
-    config = load_config(path, override='train_config { fine_tune_checkpoint: "" }')
+def test_the_published_mobilenet_config_needs_no_change_but_its_paths(test_data):
+    config = load_config(test_data / "odapi" / "configs" / "ssd_mobilenet_v2_320x320_coco17_tpu-8.config")
     check_supported(config)
     assert old_runtime_settings(config) == [
         "model.ssd.matcher.argmax_matcher.use_matmul_gather",
@@ -198,4 +237,5 @@ def test_the_published_mobilenet_config_needs_no_change_but_its_checkpoint(test_
         "train_config.startup_delay_steps",
         "train_config.replicas_to_aggregate",
         "train_config.unpad_groundtruth_tensors",
+        "train_config.fine_tune_checkpoint_version",
     ]

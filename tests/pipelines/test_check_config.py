@@ -127,9 +127,73 @@ def test_every_published_config_is_summarised(test_data):
         assert all(line == line.rstrip() for line in text.splitlines()), path.name
 
 
+def test_a_quantisation_aware_config_says_what_happens_instead(config_path, capsys):
+    assert main(["--pipeline_config_path", str(config_path), "--config_override", "graph_rewriter { quantization { delay: 1 } }"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "done otherwise" in line)
+    assert line.split(maxsplit=2)[2] == (
+        "graph_rewriter (--config_override): quantisation-aware training is not there yet: training is in float32, "
+        "python -m export.tflite makes an int8 file by calibration"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "lines"),
+    [
+        ('fine_tune_checkpoint: "m/ckpt-0"', ["start              m/ckpt-0 (classification: the backbone)"]),
+        (
+            'fine_tune_checkpoint: "m" from_detection_checkpoint: true',
+            ["start              m (detection: backbone and feature-map layers)"],
+        ),
+        (
+            'fine_tune_checkpoint: "m" fine_tune_checkpoint_type: "detection" load_all_detection_checkpoint_vars: true '
+            'freeze_variables: "Conv1" freeze_variables: "FeatureMaps"',
+            ["start              m (full: backbone, feature-map layers and heads)", "not trained        Conv1, FeatureMaps"],
+        ),
+    ],
+    ids=["no type", "TF 1's flag", "TF 1's flags, frozen"],
+)
+def test_the_start_is_told(config_path, capsys, override, lines):
+    assert main(["--pipeline_config_path", str(config_path), "--config_override", f"train_config {{ {override} }}"]) == 0
+    output = capsys.readouterr().out
+    for line in lines:
+        assert f"  {line}\n" in output
+
+
+def test_the_type_fine_tune_is_an_error_that_lists_the_three(config_path):
+    override = 'train_config { fine_tune_checkpoint: "m" fine_tune_checkpoint_type: "fine_tune" }'
+    with pytest.raises(InputError) as caught:
+        main(["--pipeline_config_path", str(config_path), "--config_override", override])
+    assert str(caught.value) == (
+        "--config_override: train_config.fine_tune_checkpoint_type must be classification (the backbone), detection (and the feature-map "
+        "layers), full (and the heads), got fine_tune; fine_tune itself names no part"
+    )
+
+
+def test_the_names_that_patterns_match_are_listed(config_path, capsys):
+    override = 'train_config { freeze_variables: "FeatureExtractor/MobilenetV2/Conv/" }'
+    assert main(["--pipeline_config_path", str(config_path), "--config_override", override, "--variables"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["Conv1/kernel", "FeatureExtractor/MobilenetV2/Conv/weights", "Conv1/kernel", "3x3x3x16", "frozen"] in lines
+    mean = ["bn_Conv1/moving_mean", "FeatureExtractor/MobilenetV2/Conv/BatchNorm/moving_mean", "bn_Conv1/moving_mean"]
+    assert [*mean, "16", "statistics"] in lines
+    head = "BoxPredictor/ConvolutionalClassHead_0/ClassPredictor/bias"
+    assert [head, "BoxPredictor_0/ClassPredictor/biases", head, "12", "trains"] in lines  # 3 anchors of 3 classes and background
+
+
+def test_a_pattern_that_matches_nothing_is_placed(config_path):
+    override = 'train_config { freeze_variables: "FeatureExtractor" freeze_variables: "MobilenetV3" }'
+    with pytest.raises(InputError) as caught:
+        main(["--pipeline_config_path", str(config_path), "--config_override", override, "--build"])
+    assert str(caught.value).startswith(
+        "--config_override: train_config.freeze_variables[1] must match a trainable variable, got 'MobilenetV3'; near it are "
+    )
+
+
 def test_what_is_not_supported_is_refused(config_path):
-    override = "graph_rewriter { quantization { delay: 1 } }"
-    with pytest.raises(InputError, match=r"^--config_override: graph_rewriter is not supported: training does not simulate quantisation"):
+    override = "train_config { use_multiclass_scores: true }"
+    with pytest.raises(
+        InputError, match=r"^--config_override: train_config.use_multiclass_scores is not supported: class targets are one-hot"
+    ):
         main(["--pipeline_config_path", str(config_path), "--config_override", override])
 
 
