@@ -19,16 +19,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from benchmarks.jobs import JOBS, Job, config_text
-from benchmarks.process_tree import Measurement, TimedLine, measure
+from benchmarks.process_tree import TimedLine
 from benchmarks.records import DataSet, make_data_set
+from benchmarks.training_process import Side, run_training
 from object_detection_ext.command_line import run
 from object_detection_ext.errors import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
-Side = Literal["ours", "reference"]
 PROGRESS: dict[Side, re.Pattern[str]] = {
     "ours": re.compile(r"^step (\d+)/\d+ "),
     "reference": re.compile(r"\bStep (\d+) per-step time"),  # every 100 steps
@@ -74,13 +73,7 @@ def _train(job: Job, data: DataSet, *, side: Side, python: Path, folder: Path) -
     config = folder / "input.config"
     config.write_text(config_text(job, data))
     load_before = os.getloadavg()[0]
-    measured = measure(
-        _command(job, side=side, python=python, config=config, model_dir=folder / "model"),
-        directory=ROOT if side == "ours" else folder,
-        environment=os.environ | {"PYTHONUNBUFFERED": "1"},
-        log=folder / "log.txt",
-    )
-    _check_finished(measured, folder, job)
+    measured = run_training(side, python, config=config, folder=folder, num_steps=job.num_steps)
     steps = _progress(measured.lines, side)
     (first_step, first), (last_step, last) = steps[0], steps[-1]
     return Run(
@@ -92,22 +85,6 @@ def _train(job: Job, data: DataSet, *, side: Side, python: Path, folder: Path) -
         step_seconds=(last - first) / (last_step - first_step) if last_step > first_step else None,
         load_before=load_before,
     )
-
-
-def _command(job: Job, *, side: Side, python: Path, config: Path, model_dir: Path) -> list[str]:
-    program = [str(ROOT / "model_main_tf2.py")] if side == "ours" else ["-m", "object_detection.model_main_tf2"]
-    flags = {"pipeline_config_path": config, "model_dir": model_dir, "num_train_steps": job.num_steps, "checkpoint_every_n": job.num_steps}
-    no_evaluation = {"eval_every_n": 0} if side == "ours" else {}  # the original never evaluates while it trains
-    return [str(python), *program, *(f"--{name}={value}" for name, value in (flags | no_evaluation).items()), "--alsologtostderr"]
-
-
-def _check_finished(measured: Measurement, folder: Path, job: Job) -> None:
-    last_lines = "; ".join(line.text for line in measured.lines[-3:])
-    if measured.exit_code:
-        raise InputError(f"training ended with exit code {measured.exit_code} ({folder / 'log.txt'}): {last_lines}")
-    with_weights = [path for path in (folder / "model").glob("ckpt-*.data-*") if path.stat().st_size > 100_000]
-    if not with_weights:
-        raise InputError(f"no checkpoint in {folder / 'model'} after {job.num_steps} steps: the run does not count")
 
 
 def _progress(lines: Sequence[TimedLine], side: Side) -> list[tuple[int, float]]:
