@@ -53,13 +53,16 @@ def evaluate(
       InputError: the config, its evaluation records or the checkpoint are wrong.
     """
     from object_detection_ext.builders.detection_task import TaskOptions, build_detection_task
-    from object_detection_ext.config import check_paths_configured, check_supported, load_config
+    from object_detection_ext.config import check_paths_configured, check_supported, load_config, settings_done_otherwise
     from object_detection_ext.training import checkpoints
     from object_detection_ext.training.evaluator import Evaluator
 
     config = load_config(pipeline_config_path, override=config_override)
     check_paths_configured(config, for_evaluation=True)
     check_supported(config)
+    for text in settings_done_otherwise(config):
+        if text.startswith("eval_") and not quiet:
+            print(text, file=sys.stderr)
     prefix = checkpoints.find_checkpoint(checkpoint)
     task = build_detection_task(config, TaskOptions(with_evaluation=True, sample_1_of_n=sample_1_of_n))
     checkpoints.restore_network(task.network, prefix, use_moving_averages=config.proto.eval_config.use_moving_averages)
