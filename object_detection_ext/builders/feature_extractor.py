@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import difflib
 
-from object_detection_ext.builders.feature_extractors import mobilenet_v1, mobilenet_v2
+from object_detection_ext.builders.feature_extractors import (
+    efficientnet,
+    mobiledet,
+    mobilenet_edgetpu,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    resnet,
+)
 from object_detection_ext.builders.feature_extractors.common import FIELD, FeatureExtractorFactory
 from object_detection_ext.builders.fields import errors_at
 from object_detection_ext.errors import InputError
@@ -12,26 +20,27 @@ from object_detection_ext.models.feature_extractor import FeatureExtractor
 from object_detection_ext.protos import ssd_pb2
 
 # By the names of the API, and those that users register.
-FEATURE_EXTRACTORS: dict[str, FeatureExtractorFactory] = {**mobilenet_v1.FACTORIES, **mobilenet_v2.FACTORIES}
-
-# What comes nearest to the API's other feature extractors, by the beginning of their names.
-_NEAREST = {
-    "ssd_mobilenet_v2_": "the plain SSD of the same backbone",
-    "ssd_mobilenet_": "MobileNetV2",
-    "ssd_mobiledet_": "MobileNetV2",
-    "ssd_spaghettinet": "MobileNetV2",
-    "embedded_ssd_mobilenet_v1": "MobileNetV2",
-    "ssd_": "MobileNetV2 with depth_multiplier: 1.4",
+FEATURE_EXTRACTORS: dict[str, FeatureExtractorFactory] = {
+    **mobilenet_v1.FACTORIES,
+    **mobilenet_v2.FACTORIES,
+    **mobilenet_v3.FACTORIES,
+    **mobilenet_edgetpu.FACTORIES,
+    **mobiledet.FACTORIES,
+    **resnet.FACTORIES,
+    **efficientnet.FACTORIES,
 }
 
-# The API's types that are not here.
-_NOT_SUPPORTED = (
-    *("ssd_mobilenet_v1_ppn", "ssd_mobilenet_v2_mnasfpn", "embedded_ssd_mobilenet_v1"),
-    *("ssd_mobilenet_v3_large", "ssd_mobilenet_v3_small", "ssd_mobilenet_edgetpu", "ssd_spaghettinet", "ssd_pnasnet"),
-    *("ssd_inception_v2", "ssd_inception_v3", *(f"ssd_mobiledet_{device}" for device in ("cpu", "dsp", "edgetpu", "gpu"))),
-    *(f"ssd_resnet{depth}_v1_{pyramid}" for depth in (50, 101, 152) for pyramid in ("fpn", "ppn", "fpn_keras")),
-    *(f"ssd_efficientnet-b{size}_bifpn_keras" for size in range(8)),
-)
+# The API's types that are not here, and what comes nearest: of the same backbone, or of the same kind and size.
+_NEAREST: dict[str, str] = {
+    "embedded_ssd_mobilenet_v1": "ssd_mobilenet_v1_keras",
+    "ssd_mobilenet_v1_ppn": "ssd_mobilenet_v1_fpn_keras",
+    "ssd_mobilenet_v2_mnasfpn": "ssd_mobilenet_v2_fpn_keras with use_depthwise: true",
+    "ssd_spaghettinet": "ssd_mobiledet_edgetpu",
+    "ssd_inception_v2": "ssd_mobilenet_v2_keras with depth_multiplier: 1.4",
+    "ssd_inception_v3": "ssd_mobilenet_v2_keras with depth_multiplier: 1.4",
+    "ssd_pnasnet": "ssd_efficientnet-b4_bifpn_keras",
+    **{f"ssd_resnet{depth}_v1_ppn": f"ssd_resnet{depth}_v1_fpn_keras" for depth in (50, 101, 152)},
+}
 
 
 def build_feature_extractor(config: ssd_pb2.SsdFeatureExtractor, *, freeze_batchnorm: bool = False) -> FeatureExtractor:
@@ -65,8 +74,7 @@ def register_feature_extractor(name: str, factory: FeatureExtractorFactory) -> N
 def _refusal(name: str) -> str:
     if not name:
         return "must be set"
-    if name not in _NOT_SUPPORTED:
+    if name not in _NEAREST:
         close = difflib.get_close_matches(name, FEATURE_EXTRACTORS, n=1)
         return f"{name!r} is unknown" + (f", did you mean {close[0]}?" if close else "")
-    nearest = next(nearest for prefix, nearest in _NEAREST.items() if name.startswith(prefix))
-    return f"{name} of the TF Object Detection API is not supported, the nearest is {nearest}: ssd_mobilenet_v2_keras"
+    return f"{name} of the TF Object Detection API is not supported, the nearest is {_NEAREST[name]}"
