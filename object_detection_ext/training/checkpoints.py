@@ -12,6 +12,10 @@ import tensorflow as tf
 import tf_keras
 
 from object_detection_ext.errors import InputError
+from object_detection_ext.weights.checkpoint_file import open_checkpoint_file
+from object_detection_ext.weights.locate import locate_weights
+from object_detection_ext.weights.open import open_weights
+from object_detection_ext.weights.restore import EVERYTHING, restore
 
 _ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _AVERAGE_SLOT = "/.OPTIMIZER_SLOT/optimizer/average"
@@ -23,55 +27,47 @@ def latest_checkpoint(directory: str | Path) -> str | None:
 
 
 def find_checkpoint(path: str | Path) -> str:
-    """The prefix that `path` means: a prefix itself, or the newest of a directory. Raises `InputError` where there is none."""
-    text = str(path)
-    if Path(text).is_dir():
-        prefix = latest_checkpoint(text)
-        if prefix is None:
-            raise InputError(f"no checkpoint in {text} (expected a file named checkpoint and ckpt-<step>.index)")
-        if not Path(prefix + ".index").exists():
-            raise InputError(f"{text}/checkpoint names {prefix}, which does not exist")
-        return prefix
-    prefix = text.removesuffix(".index")
-    if not Path(prefix + ".index").exists():
-        raise InputError(f"no checkpoint at {text} (expected a directory with checkpoints or a prefix such as model_dir/ckpt-1200)")
-    return prefix
+    """The prefix of the checkpoint that `path` means: a prefix itself, or the newest of a folder. Of other stored weights, their path.
+
+    Raises `InputError` where there is none.
+    """
+    return locate_weights(path).path
 
 
 def step_of(prefix: str) -> int:
     """The training step stored in a checkpoint; 0 where none is."""
-    reader = _open(prefix)
-    key = f"step{_ATTRIBUTE}"
-    return int(reader.get_tensor(key)) if reader.has_tensor(key) else 0
+    is_checkpoint = Path(f"{prefix}.index").is_file()
+    return (open_checkpoint_file(prefix).step or 0) if is_checkpoint else 0
+
+
+def save_network(network: tf_keras.Model, directory: str | Path, *, step: int) -> str:
+    """Writes `ckpt-<step>` without an optimizer, as the newest checkpoint of `directory`, and returns its prefix."""
+    checkpoint = tf.train.Checkpoint(step=tf.Variable(step, dtype=tf.int64, trainable=False, name="step"), model=network)
+    return tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=1).save(checkpoint_number=step)
 
 
 def restore_network(network: tf_keras.Model, path: str | Path, *, use_moving_averages: bool = False) -> str:
-    """Loads all weights of `network` from a checkpoint (directory or prefix) and returns its prefix.
+    """Loads all weights of `network` from a checkpoint (folder or prefix) and returns its prefix.
 
+    A checkpoint of ours, or any other weights that `open_weights` reads: those of the API take the place of ours if they are complete.
     With `use_moving_averages` variables take their averages, as `eval_config.use_moving_averages` asks; frozen ones have none.
 
     Raises:
       InputError: there is no checkpoint, it belongs to another network (the message names the first differing variable), or it holds
         no averages.
     """
-    prefix = find_checkpoint(path)
+    kind, prefix = locate_weights(path)
+    source = open_weights(prefix, use_moving_averages=use_moving_averages)
+    if source.scheme != "ours" or kind != "checkpoint":
+        restore(network, source, min_share=EVERYTHING)
+        return prefix
     check_fits(network, prefix)
     tf.train.Checkpoint(model=network).read(prefix).expect_partial()
     if use_moving_averages:
-        _assign_averages(network, prefix)
+        reader = _open(prefix)
+        for key, variable in average_keys(network, prefix).items():
+            variable.assign(reader.get_tensor(key))
     return prefix
-
-
-def _assign_averages(network: tf_keras.Model, prefix: str) -> None:
-    reader = _open(prefix)
-    keys = average_keys(network, prefix)
-    if not keys:
-        raise InputError(
-            f"{prefix} holds no moving averages: it was trained with train_config.optimizer.use_moving_average: false, "
-            "so eval_config.use_moving_averages must be false too"
-        )
-    for key, variable in keys.items():
-        variable.assign(reader.get_tensor(key))
 
 
 def average_keys(network: tf_keras.Model, prefix: str) -> dict[str, tf.Variable]:

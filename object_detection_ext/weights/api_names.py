@@ -12,10 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import tf_keras
+from typing import TYPE_CHECKING
 
 from object_detection_ext.weights.names import StoredName, part_of
+
+if TYPE_CHECKING:
+    import tf_keras
 
 BACKBONE = "_feature_extractor/classification_backbone"
 _HEADS = "_box_predictor/_prediction_heads"

@@ -14,6 +14,9 @@ import numpy as np
 from object_detection_ext.errors import InputError
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # the key that tells TF 2's checkpoints from those of TF 1
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # end of the key of a variable in TF 2's
+
+_STEPS = (f"step{VALUE}", f"global_step{VALUE}", "global_step")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class CheckpointFile:
     @property
     def is_object_based(self) -> bool:
         return OBJECT_GRAPH in self.shapes
+
+    @property
+    def step(self) -> int | None:
+        """The training step; None where none is stored."""
+        key = next((key for key in _STEPS if key in self.shapes), None)
+        return None if key is None else int(self.read(key))
 
     def read(self, key: str) -> np.ndarray:
         """The value of a key.

@@ -52,7 +52,7 @@ def locate_weights(path: str | Path) -> Location:
     if _is_checkpoint(prefix):
         return Location("checkpoint", prefix)
     if not path.is_file():
-        raise InputError(f"weights {text} do not exist; expected {ACCEPTED}")
+        raise InputError(f"no checkpoint at {text}, there is no such file or folder; expected {ACCEPTED}")
     if path.name == "saved_model.pb":
         return Location("saved_model", str(path.parent))
     if path.name == _STATE:
@@ -105,7 +105,7 @@ def _in_folder(folder: Path) -> Location:
     if len(files) == 1:
         return Location(_SUFFIXES[files[0].suffix], str(files[0]))
     found = _few([entry.name + ("/" if entry.is_dir() else "") for entry in sorted(folder.iterdir())])
-    raise InputError(f"no weights in folder {folder}, it holds {found or 'nothing'}; expected {ACCEPTED}")
+    raise InputError(f"no checkpoint in {folder}, it holds {found or 'nothing'}; expected {ACCEPTED}")
 
 
 def _is_checkpoint(prefix: str) -> bool:

@@ -12,15 +12,13 @@ from typing import Any, NamedTuple, cast
 
 from object_detection_ext.errors import InputError
 from object_detection_ext.weights.api_names import BACKBONE, without_scope
-from object_detection_ext.weights.checkpoint_file import OBJECT_GRAPH, CheckpointFile, open_checkpoint_file
+from object_detection_ext.weights.checkpoint_file import OBJECT_GRAPH, VALUE, CheckpointFile, open_checkpoint_file
 from object_detection_ext.weights.names import part_of
 from object_detection_ext.weights.source import Scheme, WeightSource
 
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
 _AVERAGE = f"{_SLOT}optimizer/average"
-_STEPS = ("step", "global_step")
-_NOT_WEIGHTS = ("optimizer", "_optimizer", "save_counter", *_STEPS)  # first attribute of a key
+_NOT_WEIGHTS = ("optimizer", "_optimizer", "save_counter", "step", "global_step")  # first attribute of a key
 
 _DETECTOR = re.compile(r"(?:\w+/)*?(?=_feature_extractor/|_box_predictor/)")  # the way to the API's detection model
 _BACKBONE_ROOT = "feature_extractor/"  # where the API keeps a backbone that it trained or converted as a classifier
@@ -29,14 +27,14 @@ _BACKBONE_ROOT = "feature_extractor/"  # where the API keeps a backbone that it 
 class _Weight(NamedTuple):
     """A stored weight."""
 
-    key: str  # without `_VALUE`
+    key: str  # without `VALUE`
     name: str  # without `:0`; empty where the file has none
 
 
 class _Content(NamedTuple):
     owner: str
     scheme: Scheme
-    keys: Mapping[str, str]  # name under the scheme -> key without `_VALUE`
+    keys: Mapping[str, str]  # name under the scheme -> key without `VALUE`
 
 
 def open_object_checkpoint(prefix: str, *, use_moving_averages: bool = False, what: str = "TF 2 checkpoint") -> WeightSource:
@@ -60,9 +58,8 @@ def open_object_checkpoint(prefix: str, *, use_moving_averages: bool = False, wh
     weights = list(_weights(file))
     if not weights:
         raise InputError(f"{prefix} holds no weights, only {', '.join(sorted(file.shapes)[:3])}")
-    step = step_of(file)
-    content = _content(weights, has_step=step is not None)
-    keys = {name: key + _VALUE for name, key in content.keys.items()}
+    content = _content(weights, has_step=file.step is not None)
+    keys = {name: key + VALUE for name, key in content.keys.items()}
     if use_moving_averages:
         keys = _averaged(keys, file)
     return WeightSource(
@@ -71,14 +68,8 @@ def open_object_checkpoint(prefix: str, *, use_moving_averages: bool = False, wh
         scheme=content.scheme,
         shapes={name: file.shapes[key] for name, key in keys.items()},
         read=lambda name: file.read(keys[name]),
-        step=step,
+        step=file.step,
     )
-
-
-def step_of(file: CheckpointFile) -> int | None:
-    """The training step; None where none is stored."""
-    stored = (f"{name}{_VALUE}" for name in _STEPS)
-    return next((int(file.read(key)) for key in stored if key in file.shapes), None)
 
 
 def _weights(file: CheckpointFile) -> Iterator[_Weight]:
@@ -89,9 +80,9 @@ def _weights(file: CheckpointFile) -> Iterator[_Weight]:
     graph.ParseFromString(cast(Any, file.read(OBJECT_GRAPH)))  # bytes
     names = {attribute.checkpoint_key: attribute.full_name for node in graph.nodes for attribute in node.attributes}
     for key, name in names.items():
-        is_weight = key.endswith(_VALUE) and _SLOT not in key and key.partition("/")[0] not in _NOT_WEIGHTS
+        is_weight = key.endswith(VALUE) and _SLOT not in key and key.partition("/")[0] not in _NOT_WEIGHTS
         if is_weight and key in file.shapes:
-            yield _Weight(key.removesuffix(_VALUE), name.partition(":")[0])
+            yield _Weight(key.removesuffix(VALUE), name.partition(":")[0])
 
 
 def _content(weights: Sequence[_Weight], *, has_step: bool) -> _Content:
@@ -118,7 +109,7 @@ def _key_of_api(key: str) -> str:
 
 
 def _averaged(keys: Mapping[str, str], file: CheckpointFile) -> dict[str, str]:
-    averages = {name: key.removesuffix(_VALUE) + _AVERAGE + _VALUE for name, key in keys.items()}
+    averages = {name: key.removesuffix(VALUE) + _AVERAGE + VALUE for name, key in keys.items()}
     if not any(key in file.shapes for key in averages.values()):
         raise InputError(
             f"{file.prefix} holds no moving averages: it was trained with train_config.optimizer.use_moving_average: false, "

@@ -12,7 +12,7 @@ from object_detection_ext.weights.source import WeightSource
 
 
 def open_weights(
-    path: str | Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, use_moving_averages: bool = False
+    path: str | Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, use_moving_averages: bool | None = None
 ) -> WeightSource:
     """Opens the weights that `path` means.
 
@@ -20,7 +20,8 @@ def open_weights(
         path: a checkpoint's prefix (with or without `.index`), a folder of checkpoints, a SavedModel folder, the output folder of an
             exporter, a `.pb`, `.h5` or `.pth` file, or `imagenet`.
         shapes: of the network's variables by name. Only `imagenet` needs them, to know which weights to get.
-        use_moving_averages: of a TF 2 checkpoint the averages of its weights. Those of TF 1 are read wherever they are stored.
+        use_moving_averages: of a checkpoint, the averages of its weights (True) or the weights (False). None for averages where a TF 1
+            checkpoint has them: what it was published for.
 
     Raises:
         InputError: there is no such path, or it is nothing that can be read; says what is accepted.
@@ -37,14 +38,14 @@ def open_weights(
     return _open_other(location)
 
 
-def _open_checkpoint(prefix: str, *, use_moving_averages: bool) -> WeightSource:
+def _open_checkpoint(prefix: str, *, use_moving_averages: bool | None) -> WeightSource:
     if Path(f"{prefix}.index").is_file() and open_checkpoint_file(prefix).is_object_based:
         from object_detection_ext.weights.object_checkpoint import open_object_checkpoint
 
-        return open_object_checkpoint(prefix, use_moving_averages=use_moving_averages)
+        return open_object_checkpoint(prefix, use_moving_averages=bool(use_moving_averages))
     from object_detection_ext.weights.tf1_checkpoint import open_tf1_checkpoint
 
-    return open_tf1_checkpoint(prefix)
+    return open_tf1_checkpoint(prefix, use_moving_averages=use_moving_averages is not False)
 
 
 def _open_other(location: Location) -> WeightSource:
