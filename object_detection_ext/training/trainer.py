@@ -135,13 +135,16 @@ def create_slots(optimizer: tf_keras.optimizers.legacy.Optimizer, variables: Seq
     inner._create_all_weights(variables)
 
 
+_REGULARIZED = (("kernel_regularizer", "kernel"), ("depthwise_regularizer", "depthwise_kernel"), ("bias_regularizer", "bias"))
+
+
 def _l2_factors(network: tf_keras.Model) -> list[tuple[tf.Variable, float]]:
-    """The trainable kernels with an L2 regulariser, and its factor (loss = factor * sum(w^2))."""
+    """The trainable weights with an L2 regulariser, and its factor (loss = factor * sum(w^2))."""
     found = []
     for layer in network.layers:
-        for attribute, name in (("kernel_regularizer", "kernel"), ("depthwise_regularizer", "depthwise_kernel")):
+        for attribute, name in _REGULARIZED:
             regularizer: Any = getattr(layer, attribute, None)
-            kernel = getattr(layer, name, None)
-            if isinstance(regularizer, tf_keras.regularizers.L2) and kernel is not None and layer.trainable:
-                found.append((kernel, float(regularizer.l2)))
+            weight = getattr(layer, name, None)
+            if isinstance(regularizer, tf_keras.regularizers.L2) and weight is not None and layer.trainable:
+                found.append((weight, float(regularizer.l2)))
     return found
