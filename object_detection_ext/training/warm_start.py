@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from object_detection_ext.weights.imagenet import open_imagenet
-from object_detection_ext.weights.locate import IMAGENET, locate_weights
+from object_detection_ext.weights.locate import locate_weights
 from object_detection_ext.weights.names import Part
 from object_detection_ext.weights.open import open_weights
 from object_detection_ext.weights.report import RestoreReport
 from object_detection_ext.weights.restore import restore
-from object_detection_ext.weights.source import WeightSource
 
 if TYPE_CHECKING:
     import tf_keras
@@ -57,15 +55,11 @@ class WarmStart:
         Raises:
             InputError: there are no weights at `path`, or too few of them fit; then nothing is assigned.
         """
+        shapes = {variable.name.partition(":")[0]: tuple(variable.shape) for variable in network.weights}
         return restore(
             network,
-            self._open(network),
+            open_weights(self.path, shapes=shapes),
             parts=PARTS[self.kind],
             min_share=MIN_SHARE[self.kind],
             depth_multiplier=self.depth_multiplier,
         )
-
-    def _open(self, network: tf_keras.Model) -> WeightSource:
-        if self.path == IMAGENET:
-            return open_imagenet({variable.name.partition(":")[0]: tuple(variable.shape) for variable in network.weights})
-        return open_weights(self.path)

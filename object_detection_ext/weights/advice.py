@@ -20,8 +20,8 @@ def why_little_fits(report: RestoreReport, source: WeightSource, *, min_share: f
     start = f"{source.path} ({source.kind}): {report.share:.0%} of the parameters asked for fit, {rule}; nothing was restored"
     advice = (
         _other_depth(report, depth_multiplier)
-        or other_min_depth(report)
         or _absent_part(report)
+        or other_min_depth(report)
         or _other_names(report)
         or _other_classes(report)
     )
@@ -48,14 +48,15 @@ def _other_depth(report: RestoreReport, depth_multiplier: float | None) -> str |
 
 
 def other_min_depth(report: RestoreReport) -> str | None:
-    """Where the backbone's layers that do not fit are narrower in the file, and all of one least width here."""
+    """Where the backbone's layers that do not fit are narrower in the file, and as wide here as a least width or its expansions."""
     kernels = [o for o in report.outcomes if part_of(o.name) == "backbone" and o.status == "mismatch" and o.name.endswith("/kernel")]
     pairs = [(o.stored_shape[-1], o.shape[-1]) for o in kernels if o.stored_shape and o.stored_shape[-1] != o.shape[-1]]
-    widths = {ours for _, ours in pairs}
-    if len(widths) != 1 or any(stored > ours for stored, ours in pairs):
+    if not pairs:
         return None
-    stored, ours = min(pairs)
-    return f"its narrowest layers have {stored} channels, the config's {ours}: model.ssd.feature_extractor.min_depth: {stored} would fit"
+    stored, least = min(pairs, key=lambda pair: pair[1])
+    if any(theirs > ours or ours % least for theirs, ours in pairs):
+        return None
+    return f"its narrowest layers have {stored} channels, the config's {least}: model.ssd.feature_extractor.min_depth: {stored} would fit"
 
 
 def _is_wide_kernel(outcome: Outcome) -> bool:
