@@ -54,8 +54,8 @@ class Detector:
 
         Args:
             path: a `.tflite`; a SavedModel folder, or the output folder of `exporter_main_v2.py` around it; a folder of checkpoints
-                (the newest counts) or a checkpoint's prefix such as `model_dir/ckpt-1200`.
-            pipeline_config_path: for a checkpoint, if there is no `pipeline.config` beside it or in the folder above.
+                (the newest counts) or a checkpoint's prefix such as `model_dir/ckpt-1200`, ours or the API's; a frozen graph of the API.
+            pipeline_config_path: for a checkpoint or frozen graph, if there is no `pipeline.config` beside it or in the folder above.
             label_map: label map or text file with one name a line; needed only where the model's own is not found.
 
         Raises:
@@ -111,6 +111,8 @@ def _locate(path: Path) -> Path:
             return path
         if path.name == "saved_model.pb":
             return path.parent
+        if path.suffix == ".pb":  # a frozen graph, whose weights go into the config's network
+            return path
         if path.suffix == ".index":
             return path.with_suffix("")
         if path.name == "checkpoint":
