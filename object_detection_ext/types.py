@@ -26,7 +26,9 @@ class Example(NamedTuple):
     original_shape: tf.Tensor  # [2] int32, height and width of the stored image
     source_id: tf.Tensor  # [] string
     masks: tf.Tensor | None = None  # [N, H, W] uint8
-    keypoints: tf.Tensor | None = None  # [N, P, 2] float32, normalised (y, x)
+    keypoints: tf.Tensor | None = None  # [N, P, 2] float32, normalised (y, x); NaN for a point that is not labelled
+    keypoint_visibilities: tf.Tensor | None = None  # [N, P] bool; not without keypoints
+    multiclass_scores: tf.Tensor | None = None  # [N, K + 1] float32, logits or probabilities, column 0 is background
 
 
 class GroundTruth(NamedTuple):

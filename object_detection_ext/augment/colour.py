@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -56,8 +58,17 @@ class RandomPixelValueScale:
 
 
 @dataclass(frozen=True)
+class RgbToGray:
+    """Replaces the colours by their luma, in three equal channels: what follows, steps and network, takes three."""
+
+    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
+        image = as_float(example.image)
+        return example._replace(image=tf.ensure_shape(tf.repeat(rgb_to_gray(image), 3, axis=-1), image.shape))
+
+
+@dataclass(frozen=True)
 class RandomRgbToGray:
-    """Replaces the colours by their luma, in three channels, with the given probability."""
+    """`RgbToGray` with the given probability."""
 
     probability: float = 0.1
 
@@ -65,10 +76,9 @@ class RandomRgbToGray:
         check_probability("probability", self.probability)
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
-        image = as_float(example.image)
+        example = example._replace(image=as_float(example.image))
         chosen = tf.random.stateless_uniform([], seed) <= self.probability
-        gray = tf.cond(chosen, lambda: tf.repeat(rgb_to_gray(image), 3, axis=-1), lambda: image)
-        return example._replace(image=tf.ensure_shape(gray, image.shape))
+        return tf.cond(chosen, lambda: RgbToGray()(example, seed), lambda: example)
 
 
 @dataclass(frozen=True)
@@ -83,56 +93,53 @@ class AdjustGamma:
             raise ValueError(f"gamma must be >= 0, got {self.gamma}")
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
-        adjusted = self.gain * (as_float(example.image) / 255.0) ** self.gamma * 255.0
-        return example._replace(image=_clip(adjusted))
+        return _change_share(example, lambda image: self.gain * image**self.gamma)
 
 
 @dataclass(frozen=True)
-class RandomAdjustBrightness:
+class _RandomDelta(ABC):
+    """Changes the colours by a delta from [-max_delta, max_delta)."""
+
+    max_delta: float
+
+    def __post_init__(self) -> None:
+        check_interval("-max_delta", -self.max_delta, "max_delta", self.max_delta)
+
+    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
+        delta = tf.random.stateless_uniform([], seed, -self.max_delta, self.max_delta)
+        return _change_share(example, lambda image: self.adjust(image, delta))
+
+    @staticmethod
+    @abstractmethod
+    def adjust(image: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
+        """Image [H, W, 3] float32 in [0, 1], before and after."""
+
+
+@dataclass(frozen=True)
+class RandomAdjustBrightness(_RandomDelta):
     """Adds a delta from [-max_delta, max_delta), as a share of 255."""
 
     max_delta: float = 0.2
 
-    def __post_init__(self) -> None:
-        check_interval("-max_delta", -self.max_delta, "max_delta", self.max_delta)
-
-    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
-        delta = tf.random.stateless_uniform([], seed, -self.max_delta, self.max_delta)
-        return example._replace(image=_clip((as_float(example.image) / 255.0 + delta) * 255.0))
+    @staticmethod
+    def adjust(image: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
+        return image + delta
 
 
 @dataclass(frozen=True)
-class RandomAdjustContrast:
-    """Scales the distance to each channel's mean by a factor from [min_delta, max_delta)."""
-
-    min_delta: float = 0.8
-    max_delta: float = 1.25
-
-    def __post_init__(self) -> None:
-        check_interval("min_delta", self.min_delta, "max_delta", self.max_delta)
-
-    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
-        factor = tf.random.stateless_uniform([], seed, self.min_delta, self.max_delta)
-        return example._replace(image=_clip(tf.image.adjust_contrast(as_float(example.image) / 255.0, factor) * 255.0))
-
-
-@dataclass(frozen=True)
-class RandomAdjustHue:
+class RandomAdjustHue(_RandomDelta):
     """Turns the hue by a share of the circle from [-max_delta, max_delta)."""
 
     max_delta: float = 0.02
 
-    def __post_init__(self) -> None:
-        check_interval("-max_delta", -self.max_delta, "max_delta", self.max_delta)
-
-    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
-        delta = tf.random.stateless_uniform([], seed, -self.max_delta, self.max_delta)
-        return example._replace(image=_clip(tf.image.adjust_hue(as_float(example.image) / 255.0, delta) * 255.0))
+    @staticmethod
+    def adjust(image: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
+        return tf.image.adjust_hue(image, delta)
 
 
 @dataclass(frozen=True)
-class RandomAdjustSaturation:
-    """Scales the saturation by a factor from [min_delta, max_delta)."""
+class _RandomFactor(ABC):
+    """Scales a property of the colours by a factor from [min_delta, max_delta)."""
 
     min_delta: float = 0.8
     max_delta: float = 1.25
@@ -142,7 +149,30 @@ class RandomAdjustSaturation:
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         factor = tf.random.stateless_uniform([], seed, self.min_delta, self.max_delta)
-        return example._replace(image=_clip(tf.image.adjust_saturation(as_float(example.image) / 255.0, factor) * 255.0))
+        return _change_share(example, lambda image: self.adjust(image, factor))
+
+    @staticmethod
+    @abstractmethod
+    def adjust(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+        """Image [H, W, 3] float32 in [0, 1], before and after."""
+
+
+@dataclass(frozen=True)
+class RandomAdjustContrast(_RandomFactor):
+    """Scales the distance to each channel's mean by a factor from [min_delta, max_delta)."""
+
+    @staticmethod
+    def adjust(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+        return tf.image.adjust_contrast(image, factor)
+
+
+@dataclass(frozen=True)
+class RandomAdjustSaturation(_RandomFactor):
+    """Scales the saturation by a factor from [min_delta, max_delta)."""
+
+    @staticmethod
+    def adjust(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+        return tf.image.adjust_saturation(image, factor)
 
 
 @dataclass(frozen=True)
@@ -166,6 +196,11 @@ class RandomDistortColor:
 def as_float(image: tf.Tensor) -> tf.Tensor:
     """uint8 or float32 to float32, values unchanged."""
     return tf.cast(image, tf.float32)
+
+
+def _change_share(example: Example, change: Callable[[tf.Tensor], tf.Tensor]) -> Example:
+    """The example with its image changed as float32 in [0, 1], then clipped to [0, 255]."""
+    return example._replace(image=_clip(change(as_float(example.image) / 255.0) * 255.0))
 
 
 def _clip(image: tf.Tensor) -> tf.Tensor:

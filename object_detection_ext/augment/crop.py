@@ -11,9 +11,8 @@ from object_detection_ext.augment.checks import check_crop_range, check_probabil
 from object_detection_ext.augment.draw import uniform_integers
 from object_detection_ext.augment.objects import (
     boxes_to_window,
-    hide_points_outside,
+    keypoints_to_window,
     overlap_with_window,
-    points_to_window,
     select_objects,
     touches_window,
 )
@@ -175,7 +174,7 @@ def crop_example(
         size: [2] int32, height and width of the window in pixels, at least 1.
         window: [4] float32, the same window normalised to the image.
         overlap_thresh: a box stays when this share of its area is inside.
-        clip_boxes: whether boxes are clipped to the window (and keypoints outside become NaN).
+        clip_boxes: whether boxes are clipped to the window (and keypoints outside become NaN and invisible).
         keep_touching_only: also drop boxes that do not touch the window (they would pass an overlap_thresh of 0).
     """
     keep = overlap_with_window(example.boxes, window) >= overlap_thresh  # False for NaN: a box without area
@@ -183,10 +182,8 @@ def crop_example(
         keep &= touches_window(example.boxes, window)
     kept = select_objects(example, tf.where(keep)[:, 0])
     boxes = boxes_to_window(kept.boxes, window)
-    keypoints = None if kept.keypoints is None else points_to_window(kept.keypoints, window)
-    return kept._replace(
+    return keypoints_to_window(kept, window, hide_outside=clip_boxes)._replace(
         image=tf.slice(example.image, tf.concat([begin, [0]], 0), tf.concat([size, [-1]], 0)),
         boxes=tf.where(clip_boxes, tf.clip_by_value(boxes, 0.0, 1.0), boxes),
         masks=None if kept.masks is None else tf.slice(kept.masks, tf.concat([[0], begin], 0), tf.concat([[-1], size], 0)),
-        keypoints=None if keypoints is None else tf.where(clip_boxes, hide_points_outside(keypoints), keypoints),
     )

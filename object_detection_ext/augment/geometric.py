@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -12,10 +12,11 @@ from object_detection_ext.types import Example
 
 
 @dataclass(frozen=True)
-class RandomHorizontalFlip:
-    """Mirrors left and right with the given probability.
+class _RandomMove(ABC):
+    """Moves the whole example with the given probability.
 
-    `keypoint_permutation[i]` is the point that takes place i after the flip (left eye <-> right eye); needed with keypoints.
+    `keypoint_permutation[i]` is the point that takes place i afterwards (left eye <-> right eye); empty for the order as it is. The API
+    moves visibilities along in horizontal flips only; here they stay with their points in all.
     """
 
     probability: float = 0.5
@@ -25,73 +26,59 @@ class RandomHorizontalFlip:
         check_probability("probability", self.probability)
 
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
-        return _apply_randomly(example, seed, self.probability, self.flip)
+        chosen = tf.random.stateless_uniform([], seed) < self.probability
+        return tf.cond(chosen, lambda: self._permuted(self.move(example)), lambda: example)
 
-    def flip(self, example: Example) -> Example:
-        y_min, x_min, y_max, x_max = tf.unstack(example.boxes, axis=1)
-        return example._replace(
-            image=tf.reverse(example.image, axis=[1]),
-            boxes=tf.stack([y_min, 1.0 - x_max, y_max, 1.0 - x_min], axis=1),
-            masks=None if example.masks is None else tf.reverse(example.masks, axis=[2]),
-            keypoints=_permute(example.keypoints, [1.0, -1.0], [0.0, 1.0], self.keypoint_permutation),
-        )
+    @abstractmethod
+    def move(self, example: Example) -> Example:
+        """The example after the move, keypoints in their old order."""
 
-
-@dataclass(frozen=True)
-class RandomVerticalFlip:
-    """Mirrors top and bottom with the given probability; keypoints as in `RandomHorizontalFlip`."""
-
-    probability: float = 0.5
-    keypoint_permutation: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_probability("probability", self.probability)
-
-    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
-        return _apply_randomly(example, seed, self.probability, self.flip)
-
-    def flip(self, example: Example) -> Example:
-        y_min, x_min, y_max, x_max = tf.unstack(example.boxes, axis=1)
-        return example._replace(
-            image=tf.reverse(example.image, axis=[0]),
-            boxes=tf.stack([1.0 - y_max, x_min, 1.0 - y_min, x_max], axis=1),
-            masks=None if example.masks is None else tf.reverse(example.masks, axis=[1]),
-            keypoints=_permute(example.keypoints, [-1.0, 1.0], [1.0, 0.0], self.keypoint_permutation),
-        )
+    def _permuted(self, example: Example) -> Example:
+        points = {name: getattr(example, name) for name in ("keypoints", "keypoint_visibilities")}
+        if not self.keypoint_permutation:
+            return example
+        permutation = tf.constant(self.keypoint_permutation)
+        return example._replace(**{name: tf.gather(values, permutation, axis=1) for name, values in points.items() if values is not None})
 
 
 @dataclass(frozen=True)
-class RandomRotation90:
-    """Rotates by 90 degrees counter-clockwise with the given probability; keypoints as in `RandomHorizontalFlip`."""
+class RandomHorizontalFlip(_RandomMove):
+    """Mirrors left and right."""
 
-    probability: float = 0.5
-    keypoint_permutation: tuple[int, ...] = ()
+    def move(self, example: Example) -> Example:
+        return _mirrored(example, axis=1)
 
-    def __post_init__(self) -> None:
-        check_probability("probability", self.probability)
 
-    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
-        return _apply_randomly(example, seed, self.probability, self.rotate)
+@dataclass(frozen=True)
+class RandomVerticalFlip(_RandomMove):
+    """Mirrors top and bottom."""
 
-    def rotate(self, example: Example) -> Example:
-        y_min, x_min, y_max, x_max = tf.unstack(example.boxes, axis=1)
-        keypoints = None if example.keypoints is None else tf.reverse(example.keypoints, axis=[2])  # (y, x) -> (x, y)
-        return example._replace(
-            image=tf.reverse(tf.transpose(example.image, [1, 0, 2]), axis=[0]),
-            boxes=tf.stack([1.0 - x_max, y_min, 1.0 - x_min, y_max], axis=1),
-            masks=None if example.masks is None else tf.reverse(tf.transpose(example.masks, [0, 2, 1]), axis=[1]),
-            keypoints=_permute(keypoints, [-1.0, 1.0], [1.0, 0.0], self.keypoint_permutation),
+    def move(self, example: Example) -> Example:
+        return _mirrored(example, axis=0)
+
+
+@dataclass(frozen=True)
+class RandomRotation90(_RandomMove):
+    """Rotates by 90 degrees counter-clockwise: mirrors along the diagonal, then top and bottom."""
+
+    def move(self, example: Example) -> Example:
+        masks, keypoints = example.masks, example.keypoints
+        transposed = example._replace(
+            image=tf.transpose(example.image, [1, 0, 2]),
+            boxes=tf.gather(example.boxes, [1, 0, 3, 2], axis=1),
+            masks=None if masks is None else tf.transpose(masks, [0, 2, 1]),
+            keypoints=None if keypoints is None else tf.reverse(keypoints, axis=[2]),
         )
+        return _mirrored(transposed, axis=0)
 
 
-def _apply_randomly(example: Example, seed: tf.Tensor, probability: float, change: Callable[[Example], Example]) -> Example:
-    chosen = tf.random.stateless_uniform([], seed) < probability
-    return tf.cond(chosen, lambda: change(example), lambda: example)
-
-
-def _permute(points: tf.Tensor | None, scale: list[float], offset: list[float], permutation: tuple[int, ...]) -> tf.Tensor | None:
-    """Points [N, P, 2] times `scale` plus `offset`, in the permuted order."""
-    if points is None:
-        return None
-    moved = points * scale + offset
-    return tf.gather(moved, permutation, axis=1) if permutation else moved
+def _mirrored(example: Example, *, axis: int) -> Example:
+    """Top and bottom (axis 0) or left and right (axis 1) exchanged."""
+    sign, offset = ([-1.0, 1.0], [1.0, 0.0]) if axis == 0 else ([1.0, -1.0], [0.0, 1.0])
+    exchanged = [2, 1, 0, 3] if axis == 0 else [0, 3, 2, 1]  # the minimum becomes the maximum
+    return example._replace(
+        image=tf.reverse(example.image, axis=[axis]),
+        boxes=tf.gather(example.boxes, exchanged, axis=1) * (sign + sign) + (offset + offset),
+        masks=None if example.masks is None else tf.reverse(example.masks, axis=[axis + 1]),
+        keypoints=None if example.keypoints is None else example.keypoints * sign + offset,
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from object_detection_ext.augment.checks import check_probability
+from object_detection_ext.augment.objects import per_object
 from object_detection_ext.types import Example
 
 
@@ -32,25 +33,13 @@ class RandomSelfConcatImage:
 def _concat(example: Example, *, axis: int) -> Example:
     """The example twice along the image's axis 0 (y) or 1 (x)."""
     half = tf.constant([0.5, 1.0] if axis == 0 else [1.0, 0.5])
+    everything = {name: tf.concat([values, values], axis=0) for name, values in per_object(example).items()}
     boxes = example.boxes * tf.tile(half, [2])
-
-    def twice(values: tf.Tensor) -> tf.Tensor:
-        return tf.concat([values, values], axis=0)
-
-    masks, keypoints = example.masks, example.keypoints
-    if masks is not None:
-        empty = tf.zeros_like(masks)
-        masks = tf.concat([tf.concat([masks, empty], axis + 1), tf.concat([empty, masks], axis + 1)], axis=0)
-    if keypoints is not None:
-        keypoints = tf.concat([keypoints * half, keypoints * half + 1.0 - half], axis=0)
-    return example._replace(
-        image=tf.concat([example.image, example.image], axis=axis),
-        boxes=tf.concat([boxes, boxes + tf.tile(1.0 - half, [2])], axis=0),
-        classes=twice(example.classes),
-        weights=twice(example.weights),
-        is_crowd=twice(example.is_crowd),
-        difficult=twice(example.difficult),
-        area=twice(example.area),
-        masks=masks,
-        keypoints=keypoints,
-    )
+    everything["boxes"] = tf.concat([boxes, boxes + tf.tile(1.0 - half, [2])], axis=0)
+    if example.masks is not None:
+        empty = tf.zeros_like(example.masks)
+        first, second = (tf.concat(pair, axis + 1) for pair in ([example.masks, empty], [empty, example.masks]))
+        everything["masks"] = tf.concat([first, second], axis=0)
+    if example.keypoints is not None:
+        everything["keypoints"] = tf.concat([example.keypoints * half, example.keypoints * half + 1.0 - half], axis=0)
+    return example._replace(image=tf.concat([example.image, example.image], axis=axis), **everything)

@@ -6,23 +6,17 @@ import tensorflow as tf
 
 from object_detection_ext.types import Example
 
+_PER_IMAGE = ("image", "original_shape", "source_id")
+
+
+def per_object(example: Example) -> dict[str, tf.Tensor]:
+    """The fields that hold one value an object, [N, ...] each, by name; without those that the example does not carry."""
+    return {name: values for name, values in example._asdict().items() if name not in _PER_IMAGE and values is not None}
+
 
 def select_objects(example: Example, indices: tf.Tensor) -> Example:
     """The example with the objects `indices` ([N'] int) only; the image stays."""
-
-    def choose(values: tf.Tensor | None) -> tf.Tensor | None:
-        return None if values is None else tf.gather(values, indices)
-
-    return example._replace(
-        boxes=tf.gather(example.boxes, indices),
-        classes=tf.gather(example.classes, indices),
-        weights=tf.gather(example.weights, indices),
-        is_crowd=tf.gather(example.is_crowd, indices),
-        difficult=tf.gather(example.difficult, indices),
-        area=tf.gather(example.area, indices),
-        masks=choose(example.masks),
-        keypoints=choose(example.keypoints),
-    )
+    return example._replace(**{name: tf.gather(values, indices) for name, values in per_object(example).items()})
 
 
 def boxes_to_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
@@ -32,15 +26,29 @@ def boxes_to_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     return (boxes - origin) * (1.0 / size)
 
 
-def points_to_window(points: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Points [N, P, 2] as (y, x) in the frame of `window` ([4])."""
-    return (points - window[:2]) * (1.0 / (window[2:] - window[:2]))
+def keypoints_to_window(example: Example, window: tf.Tensor, *, hide_outside: tf.Tensor | bool) -> Example:
+    """The example with its keypoints, if it has any, in the frame of `window` ([4], normalised to the image).
+
+    With `hide_outside` (also as a [] bool) those outside the window become NaN and invisible.
+    """
+    if example.keypoints is None:
+        return example
+    moved = (example.keypoints - window[:2]) * (1.0 / (window[2:] - window[:2]))
+    hidden = hide_points_outside(example._replace(keypoints=moved))
+    visibilities = example.keypoint_visibilities
+    if visibilities is not None:
+        visibilities = tf.where(hide_outside, hidden.keypoint_visibilities, visibilities)
+    return example._replace(keypoints=tf.where(hide_outside, hidden.keypoints, moved), keypoint_visibilities=visibilities)
 
 
-def hide_points_outside(points: tf.Tensor) -> tf.Tensor:
-    """Points [N, P, 2] with those outside [0, 1] set to NaN, the mark of an unlabelled point."""
-    inside = tf.reduce_all((points >= 0.0) & (points <= 1.0), axis=-1, keepdims=True)
-    return tf.where(inside, points, tf.fill(tf.shape(points), float("nan")))
+def hide_points_outside(example: Example) -> Example:
+    """The example with its keypoints outside [0, 1] set to NaN, the mark of an unlabelled point, and to invisible."""
+    if example.keypoints is None:
+        return example
+    inside = tf.reduce_all((example.keypoints >= 0.0) & (example.keypoints <= 1.0), axis=-1)  # [N, P]; False for NaN
+    keypoints = tf.where(inside[..., tf.newaxis], example.keypoints, float("nan"))
+    visibilities = example.keypoint_visibilities
+    return example._replace(keypoints=keypoints, keypoint_visibilities=None if visibilities is None else visibilities & inside)
 
 
 def overlap_with_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from object_detection_ext.augment.checks import check_at_least
 from object_detection_ext.augment.colour import as_float
 from object_detection_ext.augment.crop import RandomCrop, SsdRandomCrop
 from object_detection_ext.augment.draw import uniform_integers
-from object_detection_ext.augment.objects import boxes_to_window, points_to_window
+from object_detection_ext.augment.objects import boxes_to_window, keypoints_to_window
 from object_detection_ext.types import Example
 
 Color = tuple[float, float, float]
@@ -145,9 +145,8 @@ def pad_example(example: Example, shape: tf.Tensor, *, offset: tf.Tensor, color:
     inside = tf.pad(tf.ones(old_shape, tf.bool), paddings)[..., tf.newaxis]
     padded = tf.where(inside, tf.pad(image, tf.pad(paddings, [[0, 1], [0, 0]])), color)
     window = tf.cast(tf.concat([-offset, shape - offset], 0), tf.float32) / tf.cast(tf.tile(old_shape, [2]), tf.float32)
-    return example._replace(
+    return keypoints_to_window(example, window, hide_outside=False)._replace(
         image=tf.ensure_shape(padded, [None, None, image.shape[-1]]),
         boxes=boxes_to_window(example.boxes, window),
         masks=None if example.masks is None else tf.pad(example.masks, tf.pad(paddings, [[1, 0], [0, 0]])),
-        keypoints=None if example.keypoints is None else points_to_window(example.keypoints, window),
     )

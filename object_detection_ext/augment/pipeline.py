@@ -29,9 +29,12 @@ class Augmentation:
             example: a decoded record.
             seed: [2] int32 or int64, as the `tf.random.stateless_*` functions take it.
         """
-        if not self.steps:
-            return example
-        seeds = tf.unstack(tf.random.split(seed, len(self.steps)), num=len(self.steps))
-        for step, step_seed in zip(self.steps, seeds, strict=True):
-            example = step(example, step_seed)
-        return example
+        return self.after_each_step(example, seed)[-1]
+
+    def after_each_step(self, example: Example, seed: tf.Tensor) -> list[Example]:
+        """The example as it is, then after the first step, after the second, and so on; arguments as above."""
+        examples = [example]
+        if self.steps:
+            for step, step_seed in zip(self.steps, tf.unstack(tf.random.split(seed, len(self.steps)), num=len(self.steps)), strict=True):
+                examples.append(step(examples[-1], step_seed))
+        return examples

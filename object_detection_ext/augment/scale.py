@@ -58,9 +58,9 @@ class RandomResizeMethod:
     def __call__(self, example: Example, seed: tf.Tensor) -> Example:
         methods: tuple[ResizeMethod, ...] = ("bilinear", "nearest_neighbor", "bicubic", "area")
         shape = (self.target_height, self.target_width)
-        branches = [partial(resize, example.image, shape, method=method) for method in methods]
+        branches = [partial(resize_example, example, shape, method=method) for method in methods]
         choice = tf.random.stateless_uniform([], seed, 0, len(methods), tf.int32)
-        return example._replace(image=tf.switch_case(choice, branches))
+        return tf.switch_case(choice, branches)
 
 
 @dataclass(frozen=True)

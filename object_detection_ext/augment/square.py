@@ -9,7 +9,7 @@ import tensorflow as tf
 from object_detection_ext.augment.checks import check_at_least, check_interval
 from object_detection_ext.augment.colour import as_float
 from object_detection_ext.augment.draw import uniform_integers
-from object_detection_ext.augment.objects import boxes_to_window, hide_points_outside, points_to_window, select_objects, touches_window
+from object_detection_ext.augment.objects import boxes_to_window, keypoints_to_window, select_objects, touches_window
 from object_detection_ext.augment.scale import resize_example
 from object_detection_ext.types import Example
 
@@ -87,13 +87,12 @@ def crop_to_square(example: Example, begin: tf.Tensor, end: tf.Tensor, side: tf.
     window = tf.cast(tf.concat([begin, begin + side], 0), tf.float32) / tf.cast(tf.tile(shape, [2]), tf.float32)
     kept = select_objects(example, tf.where(touches_window(example.boxes, window))[:, 0])
     image = tf.slice(as_float(kept.image), tf.concat([inside, [0]], 0), tf.concat([size, [-1]], 0))
-    masks, keypoints = kept.masks, kept.keypoints
+    masks = kept.masks
     if masks is not None:
         masks = tf.slice(masks, tf.concat([[0], inside], 0), tf.concat([[-1], size], 0))
         masks = tf.pad(masks, tf.pad(paddings, [[1, 0], [0, 0]]))
-    return kept._replace(
+    return keypoints_to_window(kept, window, hide_outside=True)._replace(
         image=tf.ensure_shape(tf.pad(image, tf.pad(paddings, [[0, 1], [0, 0]])), [None, None, example.image.shape[-1]]),
         boxes=tf.clip_by_value(boxes_to_window(kept.boxes, window), 0.0, 1.0),
         masks=masks,
-        keypoints=None if keypoints is None else hide_points_outside(points_to_window(keypoints, window)),
     )
