@@ -65,8 +65,7 @@ class RandomPatchGaussian:
             stddev = tf.random.stateless_uniform([], seeds[2], self.min_gaussian_stddev, self.max_gaussian_stddev)
             shape = tf.shape(image)
             center = uniform_integers(seeds[3], 0, shape[:2])
-            begin = center - side // 2
-            inside = _in_spans(begin[:1], side, shape[0])[0, :, tf.newaxis] & _in_spans(begin[1:], side, shape[1])
+            inside = in_rectangle(shape[:2], center - side // 2, tf.stack([side, side]))
             noise = tf.random.stateless_normal(shape, seeds[4], stddev=stddev)
             noisy = tf.clip_by_value(image / 255.0 + noise, 0.0, 1.0) * 255.0
             return tf.where(inside[..., tf.newaxis], noisy, image)
@@ -100,6 +99,12 @@ class RandomJpegQuality:
 
         chosen = tf.random.stateless_uniform([], keep_seed) >= self.random_coef
         return example._replace(image=tf.ensure_shape(tf.cond(chosen, spoil, lambda: image), image.shape))
+
+
+def in_rectangle(shape: tf.Tensor, begin: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """[H, W] bool: the pixels from `begin` on, `size` of them; all three [2] int32, height and width."""
+    rows, columns = (_in_spans(begin[axis : axis + 1], size[axis], shape[axis])[0] for axis in (0, 1))
+    return rows[:, tf.newaxis] & columns
 
 
 def _in_spans(begins: tf.Tensor, length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

@@ -42,6 +42,33 @@ class RemapLabels:
 
 
 @dataclass(frozen=True)
+class ScaleBoxesToPixelCoordinates:
+    """Gives boxes and keypoints in pixels of the image instead of shares of it. No other step takes them then."""
+
+    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
+        shape = tf.cast(tf.shape(example.image)[:2], tf.float32)
+        return example._replace(
+            boxes=example.boxes * tf.tile(shape, [2]), keypoints=None if example.keypoints is None else example.keypoints * shape
+        )
+
+
+@dataclass(frozen=True)
+class ConvertClassLogitsToSoftmax:
+    """Makes probabilities of multiclass logits; a larger temperature makes them more alike. Examples without such logits stay."""
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0.0:
+            raise ValueError(f"temperature must be > 0, got {self.temperature:g}")
+
+    def __call__(self, example: Example, seed: tf.Tensor) -> Example:
+        if example.multiclass_scores is None:
+            return example
+        return example._replace(multiclass_scores=tf.nn.softmax(example.multiclass_scores / self.temperature))
+
+
+@dataclass(frozen=True)
 class RandomJitterBoxes:
     """Moves the edges of each box by up to half of `ratio` of its side, and clips to the image.
 

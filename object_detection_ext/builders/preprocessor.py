@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from object_detection_ext.augment.autoaugment import AutoAugmentImage
 from object_detection_ext.augment.colour import (
     AdjustGamma,
     NormalizeImage,
@@ -16,6 +17,7 @@ from object_detection_ext.augment.colour import (
     RandomDistortColor,
     RandomPixelValueScale,
     RandomRgbToGray,
+    RgbToGray,
     SubtractChannelMean,
 )
 from object_detection_ext.augment.crop import (
@@ -42,6 +44,7 @@ from object_detection_ext.augment.pipeline import Augmentation, AugmentationStep
 from object_detection_ext.augment.scale import RandomDownscaleToTargetPixels, RandomImageScale, RandomResizeMethod, ResizeImage
 from object_detection_ext.augment.square import RandomScaleCropAndPadToSquare, RandomSquareCropByScale
 from object_detection_ext.builders.fields import errors_at
+from object_detection_ext.config_support import NOT_SUPPORTED
 from object_detection_ext.data.resize import ResizeMethod
 from object_detection_ext.errors import InputError
 from object_detection_ext.protos import preprocessor_pb2 as pb
@@ -72,7 +75,7 @@ def _build_step(option: pb.PreprocessingStep, path: str) -> AugmentationStep:
     if kind is None:
         raise InputError(f"{path} must hold one of {', '.join(_STEPS)}")
     if kind not in _STEPS:
-        raise InputError(f"{path}.{kind} is not supported: {_REASONS[kind]}")
+        raise InputError(f"{path}.{kind} is not supported: {NOT_SUPPORTED[f'PreprocessingStep.{kind}']}")
     with errors_at(f"{path}.{kind}"):
         return _STEPS[kind](getattr(option, kind))
 
@@ -206,6 +209,7 @@ _STEPS: dict[str, Callable[[Any], AugmentationStep]] = {
     "random_resize_method": _same_settings(RandomResizeMethod),
     "resize_image": lambda m: ResizeImage(m.new_height, m.new_width, method=_METHODS[m.method]),
     "subtract_channel_mean": _subtract_channel_mean,
+    "rgb_to_gray": _same_settings(RgbToGray),
     "ssd_random_crop": lambda m: SsdRandomCrop(_operations(m, _crop) or SSD_CROPS),
     "ssd_random_crop_pad": _ssd_crop_pad,
     "ssd_random_crop_fixed_aspect_ratio": _ssd_crop_fixed_aspect_ratio,
@@ -214,6 +218,7 @@ _STEPS: dict[str, Callable[[Any], AugmentationStep]] = {
     "random_rotation90": lambda m: RandomRotation90(m.probability, tuple(m.keypoint_rot_permutation)),
     "random_absolute_pad_image": lambda m: RandomAbsolutePadImage(m.max_height_padding or 1, m.max_width_padding or 1, _color(m)),
     "random_self_concat_image": _same_settings(RandomSelfConcatImage),
+    "autoaugment_image": _same_settings(AutoAugmentImage),
     "drop_label_probabilistically": lambda m: DropLabel(m.label - 1, m.drop_probability),
     "remap_labels": lambda m: RemapLabels(tuple(label - 1 for label in m.original_labels), m.new_label - 1),
     "random_jpeg_quality": _same_settings(RandomJpegQuality),
@@ -222,11 +227,4 @@ _STEPS: dict[str, Callable[[Any], AugmentationStep]] = {
     "random_square_crop_by_scale": _same_settings(RandomSquareCropByScale),
     "random_scale_crop_and_pad_to_square": _same_settings(RandomScaleCropAndPadToSquare),
     "adjust_gamma": _same_settings(AdjustGamma),
-}
-
-_REASONS = {
-    "scale_boxes_to_pixel_coordinates": "boxes are normalised everywhere, and an SSD cannot learn from pixel coordinates; remove it",
-    "rgb_to_gray": "the network takes 3 channels; use random_rgb_to_gray { probability: 1.0 }",
-    "convert_class_logits_to_softmax": "each box has one class, so there are no class logits; remove it",
-    "autoaugment_image": "its policies are not there yet; remove it",
 }
