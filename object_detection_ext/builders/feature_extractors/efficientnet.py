@@ -53,9 +53,10 @@ def ssd_efficientnet_bifpn(variant: int, config: ssd_pb2.SsdFeatureExtractor, fr
         raise ValueError(
             f"depth_multiplier must be 1 for {config.type}, got {config.depth_multiplier:g}; choose another size of EfficientNet"
         )
+    feature_maps = _feature_maps(variant, config, feature_map_hyperparams(config, freeze_batchnorm))
     return PyramidFeatureExtractor(
-        backbone=EfficientNet(variant, hyperparams=_backbone_hyperparams(config, freeze_batchnorm)),
-        feature_maps=_feature_maps(variant, config, feature_map_hyperparams(config, freeze_batchnorm)),
+        backbone=EfficientNet(variant, last_block=feature_maps.endpoints[-1], hyperparams=_backbone_hyperparams(config, freeze_batchnorm)),
+        feature_maps=feature_maps,
         pad_to_multiple=config.pad_to_multiple,
         normalize=BY_IMAGENET_STATISTICS,
         min_image_size=MIN_IMAGE_SIZE,

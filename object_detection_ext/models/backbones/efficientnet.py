@@ -75,15 +75,29 @@ class EfficientNet:
 
     Attributes:
         variant: 0 to 7, for B0 to B7.
+        last_block: nothing is added behind it; None for all.
         hyperparams: of all convolutions.
     """
 
     variant: int = 0
+    last_block: str | None = None
     hyperparams: ConvHyperparams = EFFICIENTNET_DEFAULTS
 
     def __post_init__(self) -> None:
         if not 0 <= self.variant < len(VARIANTS):
             raise ValueError(f"variant must be between 0 and {len(VARIANTS) - 1}, got {self.variant}")
+        if self.last_block is not None and self.last_block not in self.blocks:
+            raise ValueError(f"last_block must be one of {', '.join(self.blocks)}, got {self.last_block!r}")
+
+    @property
+    def blocks(self) -> dict[str, Stack]:
+        """The name of every block of the whole network, in order, and its stack."""
+        depth = VARIANTS[self.variant].depth
+        return {
+            f"stack_{index}/block_{block}": stack
+            for index, stack in enumerate(STACKS)
+            for block in range(math.ceil(stack.num_blocks * depth))
+        }
 
     def __call__(self, image: KerasTensor) -> dict[str, KerasTensor]:
         """Adds the layers.
@@ -92,18 +106,17 @@ class EfficientNet:
             image: [B, H, W, 3] float32, normalised by ImageNet's mean and deviation, H and W static.
 
         Returns:
-            The output of every block by name, `stack_0/block_0` to `stack_6/block_<n>`: [B, h, w, channels].
+            The output of every block by name, from `stack_0/block_0` on: [B, h, w, channels].
         """
         features = conv2d(image, self._depth(STEM_DEPTH), 3, stride=2, hyperparams=self.hyperparams, use_bias=False, name="stem_conv2d")
         features = self._activated(features, name="stem")
-        repeats = [math.ceil(stack.num_blocks * VARIANTS[self.variant].depth) for stack in STACKS]
         endpoints: dict[str, KerasTensor] = {}
-        for index, (stack, num_blocks) in enumerate(zip(STACKS, repeats, strict=True)):
-            for block in range(num_blocks):
-                drop_rate = LAST_DROP_RATE * len(endpoints) / sum(repeats)
-                name = f"stack_{index}/block_{block}"
-                features = self._block(features, stack, stack.stride if block == 0 else 1, drop_rate=drop_rate, name=name)
-                endpoints[name] = features
+        for name, stack in self.blocks.items():
+            stride = stack.stride if name.endswith("/block_0") else 1
+            drop_rate = LAST_DROP_RATE * len(endpoints) / len(self.blocks)
+            endpoints[name] = features = self._block(features, stack, stride, drop_rate=drop_rate, name=name)
+            if name == self.last_block:
+                break
         return endpoints
 
     def _block(self, features: KerasTensor, stack: Stack, stride: int, *, drop_rate: float, name: str) -> KerasTensor:
