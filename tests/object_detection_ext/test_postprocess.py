@@ -45,6 +45,12 @@ def test_equals_the_reference(golden, traced, name):
     np.testing.assert_allclose(got.boxes, data[f"{name}/boxes"], rtol=1e-5, atol=1e-6)
 
 
+def test_decoded_boxes_equal_the_reference(golden, traced):
+    data = np.load(golden("postprocess.npz"))
+    boxes = traced(FasterRcnnBoxCoder().decode, data["box_encodings"], data["anchors"])
+    np.testing.assert_allclose(boxes, data["decoded_boxes"], rtol=1e-5, atol=1e-6)
+
+
 def test_a_whole_network_equals_the_reference(golden, traced):
     data = np.load(golden("ssdlite_v2_dm0.35_160_io.npz"))
     postprocessing = PostProcessing(score_threshold=1e-8)

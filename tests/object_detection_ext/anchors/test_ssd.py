@@ -50,8 +50,9 @@ def test_equals_the_reference(name: str, golden: Callable[[str], Path]):
     generator, shapes, image_shape = CASES[name]
     anchors = generator(shapes, image_shape=image_shape)
     with np.load(golden("anchors.npz")) as stored:
-        expected, per_location = stored[name], stored[f"{name}__per_loc"]
+        expected, per_location, per_layer = stored[name], stored[f"{name}__per_loc"], stored[f"{name}__per_layer"]
     assert anchors.dtype == np.float32 and generator.num_anchors_per_location == per_location.tolist()
+    assert [height * width * count for (height, width), count in zip(shapes, per_location, strict=True)] == per_layer.tolist()
     if name == "multiscale320_3perOctave_abs":  # in pixels
         np.testing.assert_allclose(anchors, expected, rtol=1e-6, atol=1e-4)
     else:

@@ -37,6 +37,15 @@ def test_equals_the_reference(golden, traced, name):
         np.testing.assert_array_equal((selected * (matches == -1)).sum(axis=1), data[f"{name}_nneg"])
 
 
+@pytest.mark.parametrize("count", [1, 10, 100, 1000])
+def test_ranks_as_the_reference(golden, traced, count):
+    """Without a limit on negatives the `count` hardest stay: the first of the reference's own list, here of image 0."""
+    data = np.load(golden("losses.npz"))
+    miner = HardExampleMiner(num_hard_examples=count, iou_threshold=0.99, loss_type="classification")
+    inputs = [data[f"hem_{part}"][:1] for part in ("cls_losses", "loc_losses", "decoded", "match")]
+    np.testing.assert_array_equal(np.flatnonzero(select(traced, miner, *inputs)[0]), np.sort(data["hem_cls_selected0"][:count]))
+
+
 # Five boxes side by side; the second is the first again.
 BOXES = [[[0.0, x, 1.0, x + 0.1] for x in (0.0, 0.0, 0.2, 0.4, 0.6)]]
 

@@ -35,7 +35,8 @@ def case(request: pytest.FixtureRequest, reference: Callable):
 
 class TestAgainstTheReference:
     def test_raw_predictions(self, case):
-        inputs, _ = case.detector.preprocess(case.values["image_uint8"])
+        inputs, true_shapes = case.detector.preprocess(case.values["image_uint8"])
+        np.testing.assert_array_equal(true_shapes, case.values["true_image_shapes"][:, :2])
         predictions = case.detector.predict(inputs)
         np.testing.assert_allclose(predictions.box_encodings, case.values["box_encodings"], atol=ATOL, rtol=0)
         np.testing.assert_allclose(predictions.class_logits, case.values["class_predictions_with_background"], atol=ATOL, rtol=0)
@@ -66,6 +67,16 @@ class TestAgainstTheReference:
         losses = loss(predictions, make_ground_truth(boxes, classes), tf.constant(case.detector.anchors))
         assert float(losses.localization_loss) == pytest.approx(float(case.values["loss_infer/Loss/localization_loss"]), rel=1e-5)
         assert float(losses.classification_loss) == pytest.approx(float(case.values["loss_infer/Loss/classification_loss"]), rel=1e-5)
+
+    def test_boxes_before_suppression(self, case):
+        wanted = case.values["det/raw_detection_boxes_img0"]
+        boxes = case.detector.decode(tf.constant(case.values["box_encodings"][:1]))
+        np.testing.assert_allclose(boxes[0], wanted, rtol=1e-5, atol=1e-6)
+
+    def test_sum_of_the_regularization(self, case):
+        losses = case.detector.network.losses
+        assert len(losses) == case.values["n_regularized"]
+        np.testing.assert_allclose(tf.add_n(losses), case.values["regularization_loss"], rtol=1e-5)
 
     def test_preprocessing_of_a_photo_with_another_shape(self, case):
         inputs, true_shapes = case.detector.preprocess(case.values["rect/image_uint8"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,18 @@ def _load_slim(model: tf_keras.Model, path: Path) -> None:
             variable.assign(weights[name].astype(np.float32))
 
 
+def _assert_same_classes(features: np.ndarray, stored: Mapping[str, np.ndarray], prefix: str, weights: Path) -> None:
+    """Slim's classifier, in numpy, on our last end point."""
+    pooled = np.mean(features, axis=(1, 2))  # [1, 448]
+    np.testing.assert_allclose(pooled, stored[f"{prefix}ep/global_pool"][:, 0, 0], atol=1e-4)
+    with np.load(weights) as values:
+        kernel, bias = (values[f"MobilenetV2/Logits/Conv2d_1c_1x1/{name}"].astype(np.float32) for name in ("weights", "biases"))
+    logits = pooled @ kernel[0, 0] + bias
+    np.testing.assert_allclose(logits, stored[f"{prefix}ep/Logits"][:1], atol=1e-4)
+    scores = np.exp(logits - logits.max())
+    np.testing.assert_allclose(scores / scores.sum(), stored[f"{prefix}ep/Predictions"][:1], atol=1e-5)
+
+
 class TestAgainstSlim:
     @pytest.mark.parametrize(
         ("prefix", "settings", "least"),
@@ -62,6 +74,7 @@ class TestAgainstSlim:
             assert len(compared) >= least and "layer_19" in compared
             for name in compared:  # kernels round differently, see ../test_detector.py
                 np.testing.assert_allclose(endpoints[name], stored[f"{prefix}ep/{name}"], atol=3e-4, err_msg=name)
+            _assert_same_classes(endpoints["layer_19"], stored, prefix, golden("slim_mnv2_dm0.35_96_vars_f16.npz"))
 
     def test_shapes_and_parameters(self, golden: Callable[[str], Path]):
         cases = json.loads(golden("slim_mobilenet_v2_shapes.json").read_text())
