@@ -11,11 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from data_tools.tf_example import frame_record
 from object_detection_ext.data.record_index import index_records
+from object_detection_ext.weights.names import part_of
+from object_detection_ext.weights.open import open_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "ssdlite_mobilenet_v2_035_160x160_shapes.config"
@@ -166,6 +169,22 @@ def test_a_checkpoint_of_another_model_is_refused(work):
     done = train(work, override, "--num_train_steps", 99, ok=False)
     assert done.returncode == 1
     assert "belongs to another model" in done.stderr
+
+
+def test_fine_tuning_with_a_frozen_feature_extractor(work):
+    train_config = "fine_tune_checkpoint: 'model' fine_tune_checkpoint_type: 'full' freeze_variables: 'FeatureExtractor/'"
+    override = f"--config_override=train_config {{ {train_config} }}"
+    done = train(work, "--fine_tune", override, "--num_train_steps", 2, "--eval_every_n", 0, model_dir="tuned")
+    assert re.search(r"^weights from model/ckpt-\d+ .*\n.*restored .*\nbackbone: Conv1 to Conv_1_bn  +260 ", done.stderr, re.MULTILINE)
+    assert re.search(r"^what trains: .*\n +trained +frozen\nbackbone: Conv1 to Conv_1_bn +- ", done.stderr, re.MULTILINE)
+    before, after = open_weights(work / "model"), open_weights(work / "tuned")
+    assert (after.step, before.shapes) == (2, after.shapes)
+    for name in before.shapes:
+        changed = not np.array_equal(before.read(name), after.read(name))
+        if "/ClassPredictor/kernel" in name or "/moving_" in name:  # other weights of heads move where an object matches only
+            assert changed, name
+        elif part_of(name) != "heads":
+            assert not changed, name
 
 
 def test_a_broken_jpeg_is_named_and_training_goes_on(work):
