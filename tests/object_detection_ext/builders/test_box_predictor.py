@@ -5,8 +5,8 @@ from google.protobuf import text_format
 
 from object_detection_ext.builders.box_predictor import box_encodings_clip_range, build_box_predictor
 from object_detection_ext.errors import InputError
-from object_detection_ext.models.layers import BatchNorm, ConvHyperparams
 from object_detection_ext.models.box_predictor import BoxPredictor
+from object_detection_ext.models.layers import BatchNorm, ConvHyperparams
 from object_detection_ext.models.predictor import ConvolutionalBoxPredictor
 from object_detection_ext.models.weight_shared_predictor import WeightSharedConvolutionalBoxPredictor
 from object_detection_ext.protos import box_predictor_pb2
