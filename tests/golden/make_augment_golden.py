@@ -28,7 +28,9 @@ CROPS = [
 ]  # fmt: skip
 NEW_STEPS = {
     "ssd_random_crop_pad": "ssd_random_crop_pad {}",
-    **{f"autoaugment_{name}": f"autoaugment_image {{ policy_name: '{name}' }}" for name in ("v0", "v1", "v2", "v3")},
+    **{
+        f"autoaugment_{name}": f"autoaugment_image {{ policy_name: '{name}' }}" for name in ("v0", "v3")
+    },  # between them every kind of operation
 }
 WINDOW = (np.array([10, 6, 0]), np.array([33, 45, -1]), np.float32([[[10 / 48, 6 / 64, 43 / 48, 51 / 64]]]))  # begin, size, normalised
 PINNED = {  # name: (config, {(function id, key): draws})

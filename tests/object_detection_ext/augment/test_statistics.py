@@ -29,7 +29,7 @@ STEPS = [
     "random_downscale_to_target_pixels", "random_resize_method", "random_black_patches", "random_patch_gaussian", "random_jpeg_quality",
     "random_pixel_value_scale", "random_rgb_to_gray", "random_adjust_brightness", "random_adjust_contrast", "random_adjust_hue",
     "random_adjust_saturation", "random_distort_color_0", "random_distort_color_1", "drop_label_probabilistically",
-    "ssd_random_crop_pad", "autoaugment_v0", "autoaugment_v1", "autoaugment_v2", "autoaugment_v3",
+    "ssd_random_crop_pad", "autoaugment_v0", "autoaugment_v3",
 ]  # fmt: skip
 
 
