@@ -63,9 +63,40 @@ def test_every_variable_has_the_key_that_the_api_saves_it_under(published):
     assert {name: f"model/{key}" for name, key in graph_keys(list(keys)).items()} == keys
 
 
-@pytest.mark.parametrize("case", SAVED)
-def test_keys_count_padding_dropout_and_layers_in_the_order_of_the_api(case, golden, test_data):
-    """`network_graph_keys` of our network against what the original saved for the same config."""
+def saved(case):
+    """Names without scope and keys from the model, one per layer, in the order of the API's variables."""
+    keys = {without_scope(name): key.removeprefix("model/") for name, key in SAVED[case]["keys"]}
+    return {name: key for name, key in keys.items() if not name.startswith(NOT_IN_THE_NETWORK)}
+
+
+DEPTHWISE_MAPS = [f"FeatureMaps/Conv2d_13_pointwise_2_Conv2d_{i}_3x3_s2_{depth}" for i, depth in ((2, 128), (3, 64), (4, 64), (5, 32))]
+
+
+@pytest.mark.parametrize(
+    ("case", "other_layers"),
+    [
+        ("v2_plain_heads_behind_shared_layers", [f"BoxPredictor/ConvolutionalClassHead_{i}/dropout" for i in range(6)]),
+        ("v1_depthwise", [f"{name}_depthwise_conv_pad" for name in DEPTHWISE_MAPS]),
+        ("resnet50_pyramid", []),
+        ("efficientdet_d0", []),
+    ],
+)
+def test_keys_of_other_families(case, other_layers):
+    assert graph_keys(list(saved(case)), other_layers=other_layers) == saved(case)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "v2_dropout_and_explicit_padding",
+        "v2_shared_heads_behind_projections",
+        "v1_pyramid_with_explicit_padding",
+        "v2_pyramid_of_two_levels",
+        "resnet50_pyramid",
+    ],
+)
+def test_our_layers_come_in_the_order_of_the_apis(case, golden, test_data):
+    """The network of the same config: its order counts, and its layers for padding and dropout."""
     config, overrides = SAVED[case]["config"], SAVED[case]["overrides"]
     path = test_data / "odapi" / "configs" / config
     model = text_format.Parse((path if path.exists() else golden(config)).read_text(), pipeline_pb2.TrainEvalPipelineConfig()).model
@@ -78,10 +109,8 @@ def test_keys_count_padding_dropout_and_layers_in_the_order_of_the_api(case, gol
 
     keys = network_graph_keys(network)
 
-    expected = {without_scope(name): key.removeprefix("model/") for name, key in SAVED[case]["keys"]}
-    expected = {name: key for name, key in expected.items() if not name.startswith(NOT_IN_THE_NETWORK)}
-    assert {name: key for name, key in ((api_name(ours), key) for ours, key in keys.items()) if name in expected} == expected
     assert len(keys) == len(network.weights)
+    assert {api_name(name): key for name, key in keys.items() if api_name(name) in saved(case)} == saved(case)
 
 
 @pytest.mark.parametrize(
