@@ -18,11 +18,13 @@ from collections.abc import Sequence
 
 from object_detection_ext.weights.names import StoredName
 
-_MOBILENET_V1 = r"conv1(_bn)?|conv_(dw|pw)_\d+(_bn)?"
-_MOBILENET_V2 = r"Conv1|bn_Conv1|(expanded_conv|block_\d+)_(expand|depthwise|project)(_BN)?|Conv_1(_bn)?"
-_WEIGHT = re.compile(rf"({_MOBILENET_V1}|{_MOBILENET_V2})/[a-z_]+")
+_MOBILENET_V1 = re.compile(r"(conv1(_bn)?|conv_(dw|pw)_\d+(_bn)?)/[a-z_]+")
+_MOBILENET_V2 = re.compile(r"(Conv1|bn_Conv1|(expanded_conv|block_\d+)_(expand|depthwise|project)(_BN)?|Conv_1(_bn)?)/[a-z_]+")
+# Layers that no other backbone has: ResNet's first normalisation is called conv1_bn too.
+_PROBES = {"conv_dw_1/depthwise_kernel": _MOBILENET_V1, "Conv1/kernel": _MOBILENET_V2}
 
 
 def keras_names(variables: Sequence[str]) -> dict[str, StoredName]:
-    """Name table of Keras applications: the backbones MobileNet V1 and V2."""
-    return {variable: StoredName(variable) for variable in variables if _WEIGHT.fullmatch(variable)}
+    """Name table of Keras applications: the backbones MobileNet V1 and V2. `variables` are those of the whole network."""
+    names = next((names for probe, names in _PROBES.items() if probe in variables), None)
+    return {variable: StoredName(variable) for variable in variables if names and names.fullmatch(variable)}

@@ -39,6 +39,7 @@ _SHARED_HEAD = re.compile(r"(?P<scope>WeightSharedConvolutionalBoxPredictor/)(?:
 class _Backbone(NamedTuple):
     """How slim names a backbone."""
 
+    probe: str  # a layer of ours that no other backbone has
     root: Callable[[Iterable[str]], str]  # our layers -> the backbone's own scope
     scope: Callable[[str], str | None]  # our layer -> its scope below; None for layers of something else
 
@@ -50,7 +51,7 @@ def tf1_names(variables: Sequence[str]) -> dict[str, StoredName]:
         variables: those of the whole network: its backbone gives the scope of the feature maps.
     """
     layers = dict.fromkeys(variable.rpartition("/")[0] for variable in variables)
-    backbone = next((backbone for backbone in _BACKBONES if any(map(backbone.scope, layers))), None)
+    backbone = next((backbone for backbone in _BACKBONES if backbone.probe in layers), None)
     root = f"{_EXTRACTOR}/{backbone.root(layers)}/" if backbone else None
     several = "BoxPredictor/ConvolutionalBoxHead_1/BoxEncodingPredictor" in layers
     stored = {}
@@ -104,9 +105,9 @@ def _resnet_root(layers: Iterable[str]) -> str:
 
 
 _BACKBONES = (
-    _Backbone(lambda _: "MobilenetV2", _mobilenet_v2),
-    _Backbone(lambda _: "MobilenetV1", _mobilenet_v1),
-    _Backbone(_resnet_root, _resnet),
+    _Backbone("Conv1", lambda _: "MobilenetV2", _mobilenet_v2),
+    _Backbone("conv_dw_1", lambda _: "MobilenetV1", _mobilenet_v1),
+    _Backbone("conv4_block1_1_conv", _resnet_root, _resnet),
 )
 
 
