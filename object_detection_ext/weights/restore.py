@@ -100,6 +100,8 @@ def _load(stored: StoredName, source: WeightSource) -> np.ndarray | None:
     """The value in our layout; None where its rank is not what the layout is made for."""
     try:
         return np.asarray(stored.load(source.read))
+    except InputError:  # a ValueError too: the file is damaged
+        raise
     except ValueError:
         return None
 
