@@ -27,7 +27,9 @@ STEP = 7
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.api_loads_our_checkpoint", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.api_loads_our_checkpoint", description="Proves that the original API loads our exports."
+    )
     parser.add_argument("--reference_python", required=True, type=Path, help="of an environment with the original API")
     parser.add_argument("--pipeline_config_path", required=True)
     parser.add_argument("--checkpoint", help="weights to begin with; random ones without it")

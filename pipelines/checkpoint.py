@@ -14,6 +14,7 @@ from object_detection_ext.weights.locate import ACCEPTED, locate_weights
 if TYPE_CHECKING:
     from object_detection_ext.config import Config
     from object_detection_ext.models.detector import SsdDetector
+    from object_detection_ext.training.warm_start import Kind
     from object_detection_ext.weights.source import WeightSource
 
 _PARTS = {"classification": "backbone", "detection": "backbone and feature maps", "full": "the heads too"}
@@ -78,7 +79,7 @@ def inspect(path: str, *, pipeline_config_path: str | None = None, with_names: b
     return f"{text}\n\n{_fit(source, detector)}" if detector else text
 
 
-def import_weights(path: str, pipeline_config_path: str, output_dir: str, *, kind: str = "full") -> str:
+def import_weights(path: str, pipeline_config_path: str, output_dir: str, *, kind: Kind = "full") -> str:
     """Reads weights into the config's network and writes `ckpt-<step>` and `pipeline.config`, both or none.
 
     Args:
