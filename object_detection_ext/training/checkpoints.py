@@ -70,6 +70,11 @@ def restore_network(network: tf_keras.Model, path: str | Path, *, use_moving_ave
     return prefix
 
 
+def has_optimizer(prefix: str) -> bool:
+    """Whether a checkpoint holds the state of an optimizer beside the weights."""
+    return any(key.startswith("optimizer/") or "/.OPTIMIZER_SLOT/" in key for key in open_checkpoint_file(prefix).shapes)
+
+
 def average_keys(network: tf_keras.Model, prefix: str) -> dict[str, tf.Variable]:
     """Checkpoint key of each moving average that a checkpoint holds, with the variable that it averages."""
     reader = _open(prefix)

@@ -19,14 +19,11 @@ import tensorflow as tf
 import tf_keras
 
 from object_detection_ext.errors import InputError
-from object_detection_ext.training import checkpoints
-from object_detection_ext.training.averages import averages, copy_weights_to_averages
 from object_detection_ext.training.evaluator import Evaluator
 from object_detection_ext.training.progress import ProgressLine
+from object_detection_ext.training.resume import resume
 from object_detection_ext.training.task import Task
 from object_detection_ext.training.trainer import TOTAL, Trainer
-from object_detection_ext.weights.open import open_weights
-from object_detection_ext.weights.restore import EVERYTHING, restore
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,10 @@ def train(
         checkpoint, str(model_dir), max_to_keep=settings.max_to_keep, keep_checkpoint_every_n_hours=settings.keep_every_n_hours
     )
     progress = ProgressLine(settings.num_steps, task.batch_size())
-    start_step = _restore(checkpoint, manager, progress, instead_of)
+    start_step = 0
+    if manager.latest_checkpoint is not None:
+        what, start_step = resume(checkpoint, manager.directory)
+        progress.say(f"going on from {what}{', not from ' + instead_of if instead_of else ''}")
     trainer = Trainer(
         task,
         optimizer,
@@ -194,35 +194,6 @@ class _Run:
         tf.summary.scalar("learning_rate", self._learning_rate(), step=step)
         tf.summary.scalar("steps_per_sec", self.steps_per_second, step=step)
         tf.summary.flush()
-
-
-def _restore(checkpoint: tf.train.Checkpoint, manager: tf.train.CheckpointManager, progress: ProgressLine, instead_of: str) -> int:
-    """Loads the newest checkpoint, if there is one; returns its step."""
-    if manager.latest_checkpoint is None:
-        return 0
-    prefix = checkpoints.find_checkpoint(manager.directory)
-    source = open_weights(prefix)
-    unless = f", not from {instead_of}" if instead_of else ""
-    if source.scheme == "ours":
-        checkpoints.check_fits(checkpoint.model, prefix)
-        checkpoint.restore(prefix).assert_existing_objects_matched()
-        _average_what_was_frozen(checkpoint, prefix)
-        step = checkpoints.step_of(prefix)
-        progress.say(f"going on from {prefix} (step {step}){unless}")
-        return step
-    restore(checkpoint.model, source, min_share=EVERYTHING)
-    copy_weights_to_averages(checkpoint.optimizer)
-    checkpoint.step.assign(source.step or 0)
-    progress.say(f"going on from {prefix} (step {source.step or 0}){unless}: {source.kind}, all weights fit, optimizer slots are fresh")
-    return source.step or 0
-
-
-def _average_what_was_frozen(checkpoint: tf.train.Checkpoint, prefix: str) -> None:
-    """Averages of variables that did not train before begin at the weights."""
-    stored = {variable.ref() for variable in checkpoints.average_keys(checkpoint.model, prefix).values()}
-    for variable, average in averages(checkpoint.optimizer):
-        if variable.ref() not in stored:
-            average.assign(variable)
 
 
 def _check_finite(losses: dict[str, float], step: int) -> None:

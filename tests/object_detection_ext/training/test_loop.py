@@ -13,6 +13,7 @@ import tf_keras
 
 from object_detection_ext.errors import InputError
 from object_detection_ext.training import checkpoints, loop
+from object_detection_ext.training.averages import averages, start_averages
 from object_detection_ext.training.evaluator import Evaluator
 from object_detection_ext.training.trainer import Trainer
 
@@ -110,11 +111,18 @@ def test_checkpoints_are_named_by_step_and_one_is_written_at_the_end(tmp_path):
     assert checkpoints.step_of(result.checkpoint) == 10
 
 
-def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_does(tmp_path):
-    whole, _ = run(tmp_path / "whole", steps=9)
-    run(tmp_path / "parts", steps=4)
-    resumed, _ = run(tmp_path / "parts", steps=9, task=TinyTask(network=make_network(seed=5)))
-    for a, b in zip(whole.network.weights, resumed.network.weights, strict=True):
+@pytest.mark.parametrize("layers", [("hidden", "norm", "out"), ("out",)], ids=["all trained", "the rest frozen"])
+def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_does(tmp_path, layers):
+    def phase(folder, steps, seed):
+        task = TinyTask(network=make_network(seed=seed))
+        trained = [variable for name in layers for variable in task.network.get_layer(name).trainable_variables]
+        settings = loop.LoopSettings(num_steps=steps, checkpoint_every_n=4, eval_every_n=0, summary_every_n=3)
+        loop.train(task, sgd(), model_dir=tmp_path / folder, settings=settings, trained=trained)
+        return task.network.weights
+
+    whole = phase("whole", 9, seed=0)
+    phase("parts", 4, seed=0)
+    for a, b in zip(whole, phase("parts", 9, seed=5), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.name)
 
 
@@ -169,6 +177,54 @@ def test_a_model_dir_of_another_model_is_refused(tmp_path):
     run(tmp_path, steps=4)
     with pytest.raises(InputError, match=r"belongs to another model: out/kernel:0 has shape \(4, 1\) there and \(4, 2\) in the config"):
         run(tmp_path, steps=8, task=TinyTask(network=make_network(units=2)))
+
+
+def test_the_line_says_what_a_resumed_run_does_not_start_from(tmp_path, capsys):
+    run(tmp_path, steps=4)
+    settings = loop.LoopSettings(num_steps=4)
+    loop.train(TinyTask(), sgd(), model_dir=tmp_path, settings=settings, instead_of="train_config.fine_tune_checkpoint there/ckpt-0")
+    assert f"going on from {tmp_path}/ckpt-4 (step 4), not from train_config.fine_tune_checkpoint there/ckpt-0\n" in capsys.readouterr().err
+
+
+def test_a_checkpoint_without_optimizer_is_gone_on_with(tmp_path, capsys):
+    """As `python -m pipelines.checkpoint import` writes it."""
+    other = make_network(seed=6)
+    checkpoints.save_network(other, tmp_path, step=30)
+    task, result = run(tmp_path, steps=30)
+    assert result.step == 30
+    assert "ckpt-30 (step 30, " in capsys.readouterr().err
+    for a, b in zip(task.network.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.name)
+
+
+def test_averages_go_on_and_those_of_what_was_frozen_begin_at_the_weights(tmp_path):
+    """Two phases in one model_dir: first `hidden` is frozen, then everything trains."""
+    from official.modeling.optimization import ExponentialMovingAverage
+
+    def phase(task, trained, steps):
+        optimizer = ExponentialMovingAverage(sgd(), average_decay=0.5)
+        start_averages(optimizer, trained)
+        settings = loop.LoopSettings(num_steps=steps)
+        loop.train(task, optimizer, model_dir=tmp_path, settings=settings, trained=trained)
+        return {variable.name: (variable.numpy(), average.numpy()) for variable, average in averages(optimizer)}
+
+    first = TinyTask()
+    frozen = first.network.get_layer("hidden").kernel.numpy()
+    before = phase(first, first.network.get_layer("out").trainable_variables, 3)
+    second = TinyTask(network=make_network(seed=5))
+    after = phase(second, second.network.trainable_variables, 3)
+    np.testing.assert_array_equal(after["out/kernel:0"], before["out/kernel:0"])
+    np.testing.assert_array_equal(after["hidden/kernel:0"], [frozen, frozen])
+
+
+def test_a_checkpoint_without_averages_is_refused_where_they_are_asked_for(tmp_path):
+    from official.modeling.optimization import ExponentialMovingAverage
+
+    run(tmp_path, steps=1)
+    task, optimizer = TinyTask(), ExponentialMovingAverage(sgd(), average_decay=0.5)
+    start_averages(optimizer, task.network.trainable_variables)
+    with pytest.raises(InputError, match=r"ckpt-1 was trained with train_config\.optimizer\.use_moving_average: false; set that, or take"):
+        run(tmp_path, steps=2, task=task, optimizer=optimizer)
 
 
 def test_a_finished_run_has_nothing_to_do(tmp_path):
