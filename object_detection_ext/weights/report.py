@@ -93,7 +93,7 @@ class RestoreReport:
     def _notes(self) -> Iterator[str]:
         mismatched = [outcome for outcome in self.outcomes if outcome.status == "mismatch"]
         if mismatched:
-            yield _listed("shape mismatch", [f"{o.name} {o.shape} here, {o.stored_shape} in the file" for o in mismatched])
+            yield _listed("shape mismatch, left fresh", [f"{o.name} {o.shape} here, {o.stored_shape} in the file" for o in mismatched])
             if self.advice:
                 yield f"to restore more: {self.advice}"
         missing = [f"{outcome.name} {outcome.shape}" for outcome in self.outcomes if outcome.status == "missing"]

@@ -51,7 +51,7 @@ def test_inspect_lists_the_variables(golden, capsys):
 def test_inspect_compares_with_a_config(golden, capsys):
     config = golden("ssdlite_v2_dm1.0_320.config")
     assert command("inspect", golden(f"{MODEL}_ckpt"), "--pipeline_config_path", config) == 0
-    assert "shape mismatch: Conv1/kernel (3, 3, 3, 32) here, (3, 3, 3, 16) in the file" in capsys.readouterr().out
+    assert "shape mismatch, left fresh: Conv1/kernel (3, 3, 3, 32) here, (3, 3, 3, 16) in the file" in capsys.readouterr().out
 
 
 def test_import_and_the_way_back(golden, tmp_path, capsys):

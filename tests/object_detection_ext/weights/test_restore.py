@@ -62,7 +62,7 @@ def test_the_table():
         "BoxPredictor/ConvolutionalBoxHead_0       2 (40)        -               -           -",
         "BoxPredictor/ConvolutionalClassHead_0          -        -               -      2 (40)",
         "total                                  9 (6,572)   1 (64)       1 (8,192)      2 (40)",
-        "shape mismatch: Conv_1/kernel (1, 1, 64, 128) here, (1, 1, 64, 1280) in the file",
+        "shape mismatch, left fresh: Conv_1/kernel (1, 1, 64, 128) here, (1, 1, 64, 1280) in the file",
         "missing in the file: bn_Conv1/beta (64,)",
         "class heads stay fresh: the file scores 91 classes (the background included where it has one), the config 4",
         "in the file without a place here: Logits/kernel (1, 1, 1280, 1001)",
