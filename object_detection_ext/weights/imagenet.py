@@ -88,10 +88,10 @@ def find_imagenet(shapes: Mapping[str, tuple[int, ...]]) -> ImagenetWeights:
         raise InputError("imagenet: there are weights for MobileNet V1 and V2 backbones only, and this network has neither")
     found = next((weights for weights in candidates if shapes[weights.probe][-1] == weights.channels), None)
     if found is None:
-        multipliers = ", ".join(f"{weights.depth_multiplier:g}" for weights in candidates)
+        there = ", ".join(f"{weights.channels} (depth {weights.depth_multiplier:g})" for weights in candidates)
         raise InputError(
-            f"imagenet: there are weights of {candidates[0].architecture} for depth_multiplier {multipliers}, not for a network with "
-            f"{shapes[candidates[0].probe][-1]} channels in {candidates[0].probe}"
+            f"imagenet: there are weights of {candidates[0].architecture} with {there} channels in {candidates[0].probe}, "
+            f"not with the {shapes[candidates[0].probe][-1]} of this depth_multiplier"
         )
     return found
 

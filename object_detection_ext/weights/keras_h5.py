@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def open_keras_weights(path: str | Path) -> WeightSource:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"Keras weights {path} do not exist")
+    if zipfile.is_zipfile(path):
+        raise _newer_layout(path)
     try:
         with h5py.File(path, "r") as file:
             values = dict(_weights(file.get(_MODEL, file), path))
@@ -50,16 +53,20 @@ def _weights(model: Any, path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Name and value of every weight of an HDF5 group that `save_weights` wrote."""
     layers = _names(model, "layer_names")
     if not layers and any(key in model for key in _NEWER_LAYOUT):
-        raise InputError(
-            f"{path} is in Keras's newer layout (.weights.h5, .keras), which counts layers by class instead of naming them; load it in "
-            "Keras and write it anew: model.save_weights('weights.h5') with tf_keras or Keras 2"
-        )
+        raise _newer_layout(path)
     for layer in layers:
         keys = _names(model[layer], "weight_names")
         owners = {key.rpartition("/")[0] for key in keys}
         for key in keys:
             owner, _, weight = key.rpartition("/")
             yield f"{layer if len(owners) == 1 else owner}/{weight.partition(':')[0]}", np.asarray(model[layer][key])
+
+
+def _newer_layout(path: Path) -> InputError:
+    return InputError(
+        f"{path} is in Keras's newer layout (.weights.h5, .keras), which counts layers by class instead of naming them; load it in Keras "
+        "and write it anew: model.save_weights('weights.h5') with tf_keras or Keras 2"
+    )
 
 
 def _names(group: Any, attribute: str) -> list[str]:

@@ -19,6 +19,7 @@ ACCEPTED = (
 _STATE = "checkpoint"  # the file in which TensorFlow notes the newest checkpoint of a folder; in exported models, a folder of one
 _PIECE = re.compile(r"\.(?:index|meta|data-\d{5}-of-\d{5})$")
 _NEWEST = re.compile(r'^model_checkpoint_path: "(.*)"$', re.MULTILINE)
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # an HDF5 file's first bytes
 _SUFFIXES: dict[str, Kind] = {
     ".pb": "frozen_graph",
     ".h5": "keras",
@@ -61,6 +62,9 @@ def locate_weights(path: str | Path) -> Location:
         return Location(_SUFFIXES[path.suffix], text)
     if ".ckpt" in path.name:  # the single file of TF 1's first format
         return Location("checkpoint", text)
+    with path.open("rb") as file:
+        if file.read(len(_HDF5)) == _HDF5:  # Keras took any suffix
+            return Location("keras", text)
     raise InputError(f"{text} is of no kind that can be read; expected {ACCEPTED}")
 
 

@@ -97,7 +97,10 @@ class TestFind:
     @pytest.mark.parametrize(
         ("shapes", "message"),
         [
-            ({"block_16_project/kernel": (1, 1, 64, 200)}, "for depth_multiplier 0.35, 0.5, 0.75, 1, 1.3, 1.4, not for a network with 200"),
+            (
+                {"block_16_project/kernel": (1, 1, 64, 200)},
+                r"with 112 \(depth 0\.35\), .*, 448 \(depth 1\.4\) channels in block_16_project/kernel, not with the 200 of",
+            ),
             ({"conv1_conv/kernel": (7, 7, 3, 64)}, "for MobileNet V1 and V2 backbones only"),
         ],
         ids=["multiplier", "architecture"],

@@ -38,10 +38,11 @@ class TestWrittenByKeras:
         assert list(source.shapes) == [*NAMES, "logits/kernel", "logits/bias"]
         assert source.shapes["Conv1/kernel"] == (3, 3, 3, 4)
 
-    def test_newer_layout_is_refused(self, backbone: tf_keras.Model, tmp_path: Path):
-        backbone.save_weights(tmp_path / "model.weights.h5")
+    @pytest.mark.parametrize("name", ["model.weights.h5", "model.keras"])
+    def test_newer_layout_is_refused(self, backbone: tf_keras.Model, name: str, tmp_path: Path):
+        backbone.save(tmp_path / name) if name.endswith(".keras") else backbone.save_weights(tmp_path / name)
         with pytest.raises(InputError, match="counts layers by class instead of naming them"):
-            open_keras_weights(tmp_path / "model.weights.h5")
+            open_keras_weights(tmp_path / name)
 
 
 class TestMadeByHand:

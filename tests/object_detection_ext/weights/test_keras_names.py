@@ -17,8 +17,8 @@ from PIL import Image
 
 from object_detection_ext.models.backbones.mobilenet_v1 import MobileNetV1
 from object_detection_ext.models.backbones.mobilenet_v2 import MobileNetV2
-from object_detection_ext.weights.keras_h5 import open_keras_weights
 from object_detection_ext.weights.keras_names import keras_names
+from object_detection_ext.weights.open import open_weights
 
 
 def _model(backbone: Callable, endpoint: str, size: int) -> tf_keras.Model:
@@ -28,7 +28,7 @@ def _model(backbone: Callable, endpoint: str, size: int) -> tf_keras.Model:
 
 def _load(model: tf_keras.Model, path: Path) -> None:
     """Every variable of the model out of the file."""
-    source = open_keras_weights(path)
+    source = open_weights(path)
     table = keras_names([variable.name.removesuffix(":0") for variable in model.variables])
     for variable in model.variables:
         variable.assign(table[variable.name.removesuffix(":0")].load(source.read))
