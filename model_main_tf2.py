@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from object_detection_ext.command_line import run
 from object_detection_ext.flag_parsing import parse_flags, usage_error
+
+if TYPE_CHECKING:
+    from pipelines.train import Start
 
 USAGE = """Trains the detector of a pipeline.config and evaluates it at every checkpoint.
 
@@ -17,7 +21,7 @@ With --checkpoint_dir it only evaluates: the newest checkpoint now, then each ne
 A model_dir that holds a checkpoint is gone on with; else training starts from train_config.fine_tune_checkpoint, else from random weights.
 --from_scratch, --fine_tune and --resume say which of the three is meant; a run that would do another is refused."""
 
-STARTS = ("from_scratch", "fine_tune", "resume")
+STARTS: tuple[Start, ...] = ("from_scratch", "fine_tune", "resume")
 
 
 def define_flags() -> flags.FlagValues:
@@ -67,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage_error(f"unexpected argument {rest[0]!r}")
     if values.num_train_steps is not None and values.num_train_steps < 1:
         usage_error(f"--num_train_steps must be >= 1, got {values.num_train_steps}")
-    starts = [name for name in STARTS if values[name].value]
+    starts: list[Start] = [name for name in STARTS if values[name].value]
     if len(starts) > 1:
         usage_error(f"at most one of --{', --'.join(STARTS)}, got --{' and --'.join(starts)}")
     if starts and values.checkpoint_dir:

@@ -28,7 +28,7 @@ def start_averages(optimizer: tf_keras.optimizers.legacy.Optimizer, variables: S
 
 def averages(optimizer: tf_keras.optimizers.legacy.Optimizer | None) -> Iterator[tuple[tf.Variable, tf.Variable]]:
     """Every averaged variable with its average; none without an optimizer that averages."""
-    if getattr(optimizer, "has_shadow_copy", False):
+    if optimizer is not None and getattr(optimizer, "has_shadow_copy", False):
         yield from zip(optimizer._model_weights, optimizer._average_weights, strict=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import NamedTuple
 
 from object_detection_ext.weights.names import Part, part_of
 from object_detection_ext.weights.report import Outcome, RestoreReport
@@ -10,8 +11,19 @@ from object_detection_ext.weights.source import WeightSource
 
 _DEPTH_MULTIPLIERS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # of published MobileNets
 _WIDE = 64  # channels from which rounding to multiples of 8 says little about the multiplier
-_PART_NAMES: dict[Part, str] = {"backbone": "backbone", "feature_maps": "feature-map layers", "heads": "heads"}
-_TYPES_WITHOUT: dict[Part, str] = {"feature_maps": "classification", "heads": "detection"}  # warm starts that do without the part
+
+
+class _Optional(NamedTuple):
+    """A part of the network that a file may lack, and the kind of warm start that does without."""
+
+    name: str
+    kind_without: str
+
+
+_OPTIONAL: dict[Part, _Optional] = {
+    "feature_maps": _Optional("feature-map layers", "classification"),
+    "heads": _Optional("heads", "detection"),
+}
 
 
 def why_little_fits(report: RestoreReport, source: WeightSource, *, min_share: float, depth_multiplier: float | None) -> str:
@@ -70,11 +82,11 @@ def _absent_part(report: RestoreReport) -> str | None:
     """A part that was asked for and of which nothing is in the file, although the backbone is."""
     if not any(o.status == "restored" and part_of(o.name) == "backbone" for o in report.outcomes):
         return None
-    absent = [part for part in _TYPES_WITHOUT if (statuses := _statuses(report, part)) and statuses == {"missing"}]
+    absent = [layers for part, layers in _OPTIONAL.items() if _statuses(report, part) == {"missing"}]
     if not absent:
         return None
-    names = " and ".join(_PART_NAMES[part] for part in absent)
-    return f"it holds no {names} of this network; as a warm start, set train_config.fine_tune_checkpoint_type: {_TYPES_WITHOUT[absent[0]]}"
+    names = " and ".join(layers.name for layers in absent)
+    return f"it holds no {names} of this network; as a warm start, set train_config.fine_tune_checkpoint_type: {absent[0].kind_without}"
 
 
 def _statuses(report: RestoreReport, part: Part) -> set[str]:
