@@ -12,11 +12,12 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def main(config: str, checkpoint: str, out: str) -> None:
     """Writes the metrics of one checkpoint."""
-    library = importlib.import_module("object_detection.model_lib_v2")
+    library: Any = importlib.import_module("object_detection.model_lib_v2")
     evaluate, metrics = library.eager_eval_loop, {}
 
     def keep_metrics(*args: object, **kwargs: object) -> dict[str, float]:
@@ -26,7 +27,9 @@ def main(config: str, checkpoint: str, out: str) -> None:
     library.eager_eval_loop = keep_metrics
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "checkpoint").write_text(f'model_checkpoint_path: "{checkpoint}"\n')
-        library.eval_continuously(config, model_dir=folder, checkpoint_dir=folder, wait_interval=0, timeout=1)
+        library.eval_continuously(
+            config, model_dir=folder, checkpoint_dir=folder, wait_interval=0, timeout=1, sample_1_of_n_eval_examples=None
+        )
     Path(out).write_text(json.dumps(metrics, indent=2) + "\n")
 
 

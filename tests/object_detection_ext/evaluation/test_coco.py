@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -89,6 +90,12 @@ def as_batch(images: list[dict[str, Any]], padded_shape: list[int], source_ids: 
     return batch, detections
 
 
+def source_ids_in_order(count: int) -> list[bytes]:
+    """Source ids whose hashes, which are the API's image ids, rise: the reference numbered its images."""
+    ids = [f"{number:03d}".encode() for number in range(count)]
+    return sorted(ids, key=lambda source_id: int(tf.strings.to_hash_bucket_fast(source_id, 2**31)))
+
+
 def reference_evaluator(reference: dict[str, Any], source_id: Callable[[int], bytes]) -> CocoEvaluator:
     evaluator = CocoEvaluator({int(class_id): name for class_id, name in reference["categories"].items()})
     images = reference["images"]
@@ -101,7 +108,7 @@ def reference_evaluator(reference: dict[str, Any], source_id: Callable[[int], by
 
 
 def test_equals_the_api(reference: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    evaluator = reference_evaluator(reference, lambda i: f"{i:03d}".encode())
+    evaluator = reference_evaluator(reference, source_ids_in_order(25).__getitem__)
     with caplog.at_level(logging.WARNING):
         metrics = evaluator.compute()
     assert {name: metrics[name] for name in METRIC_NAMES} == pytest.approx(reference["metrics"], abs=1e-9)
@@ -122,6 +129,17 @@ def test_the_order_of_the_images_does_not_matter() -> None:
             evaluator.add(*image)
         values.append(evaluator.compute()["DetectionBoxes_Precision/mAP"])
     assert values == [pytest.approx(1.0)] * 2
+
+
+def test_equal_scores_rank_by_the_hash_of_the_source_id() -> None:
+    """FarmHash modulo 2^31 is 920614371 for "a", 1590227222 for "b": of two equal scores that of "a" comes first."""
+    values = {}
+    for names in ("ab", "ba"):
+        evaluator = CocoEvaluator({1: "cat"})
+        evaluator.add(names[0], truth((0, 0, 50, 50)), found((0, 0, 50, 50)))
+        evaluator.add(names[1], truth(), found((0, 0, 50, 50)))
+        values[names] = evaluator.compute()["DetectionBoxes_Precision/mAP"]
+    assert values == {"ab": pytest.approx(1.0), "ba": pytest.approx(0.5)}
 
 
 def test_pixels_equal_the_api(reference: dict[str, Any]) -> None:
