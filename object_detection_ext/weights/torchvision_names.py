@@ -10,7 +10,8 @@ What differs, and what becomes of it:
   it what `(0.5 - mean) / std` adds to each sum. Exact inside the image; in the outermost rows and columns, where windows reach into
   the padding, the padding is grey by our scaling and ImageNet's mean colour by theirs.
 - The padding is one pixel on every side, here `use_explicit_padding: true`. With SAME, the default, the windows at stride 2 lie one
-  pixel further down and right where the size is even, to which fine-tuning has to adapt.
+  pixel further down and right where the size is even. Over five of them that is 31 pixels, a cell of the coarsest map, to which
+  fine-tuning has to adapt.
 """
 
 from __future__ import annotations
