@@ -16,6 +16,7 @@ _LEAST_SIZE = 300  # pixels of the largest picture's longer side, so that captio
 _GAP = 10
 _TEXT, _TITLE = 13, 16  # sizes of the fonts
 _LINE = 1.35  # height of a line of text, in sizes of its font
+_PAGE = (224, 224, 224)  # so that white parts of a picture are seen to belong to it
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -38,7 +39,7 @@ class Cell(NamedTuple):
 def draw_table(
     rows: Sequence[Sequence[Cell]], *, names: Mapping[int, str], title: Sequence[str], max_size: int | None = None
 ) -> np.ndarray:
-    """The pictures in rows, with their captions, on white.
+    """The pictures in rows, with their captions.
 
     Where the largest has less than 300 pixels, all pixels are repeated until it has.
 
@@ -59,7 +60,7 @@ def draw_table(
     font = ImageFont.load_default(_TITLE)
     lines = [part for line in title for part in _wrapped(line, font, width - 2 * _GAP)]
     top = 2 * _GAP + round(len(lines) * _TITLE * _LINE)
-    table = Image.new("RGB", (width, top + sum(max(picture.height for picture in row) + _GAP for row in drawn)), "white")
+    table = Image.new("RGB", (width, top + sum(max(picture.height for picture in row) + _GAP for row in drawn)), _PAGE)
     _write(ImageDraw.Draw(table), lines, font, size=_TITLE, left=_GAP, top=_GAP)
     for row in drawn:
         left = _GAP
@@ -94,7 +95,7 @@ def _draw(cell: Cell, names: Mapping[int, str], *, repeats: int, max_size: int) 
     width = max(picture.width, _LEAST_SIZE // 2)
     lines = [part for line in cell.caption for part in _wrapped(line, font, width)]
     text_height = round(len(lines) * _TEXT * _LINE) + 2
-    drawn = Image.new("RGB", (width, text_height + picture.height), "white")
+    drawn = Image.new("RGB", (width, text_height + picture.height), _PAGE)
     _write(ImageDraw.Draw(drawn), lines, font, size=_TEXT, left=0, top=0)
     drawn.paste(picture, (0, text_height))
     return drawn

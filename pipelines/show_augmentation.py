@@ -90,7 +90,7 @@ def show(options: ShowOptions) -> int:
     else:
         table = draw_table(_grid(record, stored, positions), names=record.names, title=title)
     save_picture(table, output)
-    print(f"{title[0]}\n{output}: {len(positions)} draws of seed {record.reader.seed} through {len(steps)} augmentation steps")
+    print(*title, f"{output}: {len(positions)} draws of seed {record.reader.seed}", sep="\n")
     return 0
 
 
@@ -138,8 +138,11 @@ def _rows_of_steps(record: AugmentedRecord, stored: Example, positions: Sequence
 
 def _title(record: AugmentedRecord, stored: Example, steps: Sequence[str]) -> list[str]:
     name = f", source id {record.source_id}" if record.source_id else ""
-    where = record.reader.index.describe(record.number)
-    return [f"{where}{name}: {_size(stored)} pixels (height x width), {_boxes(stored)}", f"augmentation: {', '.join(steps) or 'none'}"]
+    return [
+        f"{record.reader.index.describe(record.number)}{name}",
+        f"stored: {_size(stored)} pixels (height x width), {_boxes(stored)}",
+        f"augmentation: {', '.join(steps) or 'none'}",
+    ]
 
 
 def _seed(record: AugmentedRecord, position: int) -> str:

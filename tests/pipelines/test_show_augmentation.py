@@ -63,13 +63,16 @@ def test_draws_are_those_of_training(folder):
 
 def test_grid_and_steps(folder, capsys):
     assert _show("--source_id", "4", "--num_draws", "3") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "record 4 (from 0) of train.record, source id 4: 25 x 32 pixels (height x width), 1 box"
-    assert lines[1] == "out.png: 3 draws of seed 3 through 2 augmentation steps"
+    assert capsys.readouterr().out.splitlines() == [
+        "record 4 (from 0) of train.record, source id 4",
+        "stored: 25 x 32 pixels (height x width), 1 box",
+        "augmentation: random_horizontal_flip, ssd_random_crop",
+        "out.png: 3 draws of seed 3",
+    ]
     assert Image.open("out.png").width == 10 + 2 * (64 * 5 + 10)  # two columns; 5 times 64 is the first above 300
 
     assert _show("--each_step", "--num_draws", "2", "--seed", "9") == 0
-    assert capsys.readouterr().out.endswith("out.png: 2 draws of seed 9 through 2 augmentation steps\n")
+    assert capsys.readouterr().out.endswith("out.png: 2 draws of seed 9\n")
     assert Image.open("out.png").width > Image.open("out.png").height  # two rows of stored, flip, crop, network input
 
 
@@ -138,5 +141,5 @@ def test_large_pictures_are_scaled_down_and_long_titles_wrapped():
     cell = Cell(View(pixels, np.zeros([0, 4]), np.zeros([0], int)), ["a caption"])
     assert draw_table([[cell]], names={}, title=["x"]).shape[1] == 820
     small = draw_table([[cell]], names={}, title=["x"], max_size=400)
-    assert small.shape[1] == 420 and (small[-11, 10:410] == 7).all() and (small[-50:, :10] == 255).all()
+    assert small.shape[1] == 420 and (small[-11, 10:410] == 7).all() and (small[-50:, :10] == 224).all()
     assert draw_table([[cell]], names={}, title=["words " * 40], max_size=400).shape[0] > small.shape[0] + 40
