@@ -137,10 +137,12 @@ def test_documented_commands_exist_with_their_flags() -> None:
         module = words[1] if words[0] == "-m" else words[0].removesuffix(".py")
         if module in ("object_detection.model_main_tf2", "train_mine"):  # the original; the example of docs/extending.md
             continue
-        if module not in help_texts:
-            help_texts[module] = _run_light(module, "--help").stdout
+        after = words[words.index(module) + 1 : words.index(module) + 2] if words[0] == "-m" else []
+        command = " ".join([module, *(word for word in after if word in ("inspect", "import", "export"))])
+        if command not in help_texts:
+            help_texts[command] = _run_light(*command.split(), "--help").stdout
         flags = [word.split("=")[0] for word in words if word.startswith("--")]
-        known = set(re.findall(r"--(?:\[no\])?(\w+)", help_texts[module]))
-        wrong += [f"{where}: {module} {flag}" for flag in flags if flag[2:] not in known and flag[2:].removeprefix("no") not in known]
-        wrong += [f"{where}: no command {module}"] if not help_texts[module] else []
+        known = set(re.findall(r"--(?:\[no\])?(\w+)", help_texts[command]))
+        wrong += [f"{where}: {command} {flag}" for flag in flags if flag[2:] not in known and flag[2:].removeprefix("no") not in known]
+        wrong += [f"{where}: no command {command}"] if not help_texts[command] else []
     assert wrong == []
