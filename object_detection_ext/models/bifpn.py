@@ -50,10 +50,10 @@ class BiFpn:
     combine_method: CombineMethod = "fast_attention"
 
     def __post_init__(self) -> None:
-        if not self.endpoints:
-            raise ValueError("endpoints must name at least one end point of the backbone")
         if self.max_level <= self.min_level:
             raise ValueError(f"max_level must be > min_level ({self.min_level}), got {self.max_level}")
+        if not self.endpoints:
+            raise ValueError("endpoints must name at least one end point of the backbone")
         if len(self.endpoints) > self.max_level - self.min_level + 1:
             raise ValueError(f"endpoints must be at most as many as there are levels, got {', '.join(self.endpoints)}")
         if self.num_iterations < 1:

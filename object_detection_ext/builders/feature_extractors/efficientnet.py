@@ -10,7 +10,7 @@ from object_detection_ext.builders.feature_extractors.common import FIELD, Featu
 from object_detection_ext.builders.fields import errors_at
 from object_detection_ext.builders.hyperparams import frozen
 from object_detection_ext.models.backbones.efficientnet import EFFICIENTNET_DEFAULTS, EfficientNet
-from object_detection_ext.models.bifpn import BiFpn
+from object_detection_ext.models.bifpn import BiFpn, CombineMethod
 from object_detection_ext.models.feature_extractor import PyramidFeatureExtractor
 from object_detection_ext.models.layers import ConvHyperparams
 from object_detection_ext.models.normalization import PixelScaling
@@ -27,10 +27,11 @@ MIN_IMAGE_SIZE = 129  # the API's limit
 
 
 class Pyramid(NamedTuple):
-    """What the paper's table 1 gives a detector."""
+    """What the paper's table 1 and section 5.1 give a detector."""
 
     num_filters: int
     num_iterations: int
+    combine_method: CombineMethod = "fast_attention"
 
 
 # By the backbone's variant, where the config has no `bifpn`.
@@ -41,8 +42,8 @@ PYRAMIDS = (
     Pyramid(160, 6),
     Pyramid(224, 7),
     Pyramid(288, 7),
-    Pyramid(384, 8),
-    Pyramid(384, 8),
+    Pyramid(384, 8, "sum"),
+    Pyramid(384, 8, "sum"),
 )
 
 
@@ -72,9 +73,10 @@ def _backbone_hyperparams(config: ssd_pb2.SsdFeatureExtractor, freeze_batchnorm:
 
 
 def _feature_maps(variant: int, config: ssd_pb2.SsdFeatureExtractor, hyperparams: ConvHyperparams) -> BiFpn:
-    bifpn, paper = config.bifpn, PYRAMIDS[variant]
-    num_filters, num_iterations = (bifpn.num_filters, bifpn.num_iterations) if config.HasField("bifpn") else paper
-    combine_method: Any = bifpn.combine_method  # checked below
+    bifpn = config.bifpn
+    combine_method: Any = bifpn.combine_method  # BiFpn checks it
+    configured = Pyramid(bifpn.num_filters, bifpn.num_iterations, combine_method)
+    pyramid = configured if config.HasField("bifpn") else PYRAMIDS[variant]
     with errors_at(f"{FIELD}.bifpn"):
         if bifpn.min_level not in LEVEL_ENDPOINTS:
             raise ValueError(f"min_level must be between {min(LEVEL_ENDPOINTS)} and {max(LEVEL_ENDPOINTS)}, got {bifpn.min_level}")
@@ -82,10 +84,10 @@ def _feature_maps(variant: int, config: ssd_pb2.SsdFeatureExtractor, hyperparams
             endpoints=tuple(name for level, name in LEVEL_ENDPOINTS.items() if bifpn.min_level <= level <= bifpn.max_level),
             min_level=bifpn.min_level,
             max_level=bifpn.max_level,
-            num_iterations=num_iterations,
-            num_filters=max(num_filters, config.min_depth) if num_filters else 0,
+            num_iterations=pyramid.num_iterations,
+            num_filters=max(pyramid.num_filters, config.min_depth) if pyramid.num_filters > 0 else pyramid.num_filters,
             hyperparams=hyperparams,
-            combine_method=combine_method,
+            combine_method=pyramid.combine_method,
         )
 
 
