@@ -1,8 +1,8 @@
 """Writes api_graph_keys.json.gz: under which keys the original API saves the variables of its networks.
 
 Run in the original API's environment (PyPI package tf-models-research-object-detection 2.8):
-`python make_api_graph_keys_golden.py CONFIG_DIR... OUT.json.gz`, where the folders hold the configs that CASES names. Per case: the config, the
-settings merged into it, and per layer of the network the name and key of its first variable.
+`python make_api_graph_keys_golden.py CONFIG_DIR... OUT.json.gz`, where the folders hold the configs that CASES names. Per case: the config,
+the settings merged into it, and per layer of the network the name and key of its first variable.
 """
 
 import gzip

@@ -160,7 +160,8 @@ def _written(path: Path, text: str) -> Path:
         ("not_a_detector", "not_a_detector is not a detector: no output detection_boxes, .*; found label"),
         ("missing", r"missing does not exist \(expected a .tflite file"),
         ("broken.tflite", "broken.tflite: the TFLite runtime refuses this file"),
-        ("frozen.pb", "frozen.pb is not a model that can be run here"),
+        ("frozen.pb", "frozen.pb: no pipeline.config beside this checkpoint; give --pipeline_config_path"),
+        ("weights.bin", "weights.bin is not a model that can be run here"),
         ("photos", "no model in folder .*photos: it holds a.jpg, sub/"),
         ("empty", "no model in folder .*empty: it is empty"),
         ("lonely", "lonely: no pipeline.config beside this checkpoint; give --pipeline_config_path"),
@@ -170,6 +171,7 @@ def _written(path: Path, text: str) -> Path:
 def test_what_is_no_detector_is_said_in_one_line(toy_models: Path, tmp_path: Path, path: str, message: str) -> None:
     (tmp_path / "broken.tflite").write_bytes(b"not a model")
     (tmp_path / "frozen.pb").write_bytes(b"")
+    (tmp_path / "weights.bin").write_bytes(b"")
     for folder in ("photos/sub", "empty", "deep/lonely", "broken_saved_model"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
