@@ -8,6 +8,7 @@ kernels round differently, which 20 layers of ReLU6 and 1 / sigma of up to 30 ra
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,10 @@ from object_detection_ext.builders.losses import build_detection_loss
 from object_detection_ext.models.detector import SsdDetector
 from object_detection_ext.types import Detections, Predictions
 
-ATOL = 4e-4
-FEATURES_ATOL = 2e-3
+WITH_ONEDNN = os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"  # tests/conftest.py sets it where nobody else has
+OTHER_KERNELS_ATOL = 4e-4
+ATOL = 1e-4 if WITH_ONEDNN else OTHER_KERNELS_ATOL
+FEATURES_ATOL = 1e-4 if WITH_ONEDNN else 2e-3
 MODELS = ["ssdlite_v2_dm0.35_160", "ssdlite_v2_dm1.0_320", "fpnlite_v2_dm0.35_320", "ssd_v1_dm0.25_320"]
 SMALL = "ssdlite_v2_dm0.35_160"
 
@@ -42,9 +45,10 @@ class TestAgainstTheReference:
         np.testing.assert_allclose(predictions.class_logits, case.values["class_predictions_with_background"], atol=ATOL, rtol=0)
 
     def test_a_batch_of_one(self, case):
+        """The size of the batch chooses kernels, too."""
         inputs, _ = case.detector.preprocess(case.values["image_uint8"][1:2])
         predictions = case.detector.predict(inputs)
-        np.testing.assert_allclose(predictions.box_encodings, case.values["box_encodings"][1:2], atol=ATOL, rtol=0)
+        np.testing.assert_allclose(predictions.box_encodings, case.values["box_encodings"][1:2], atol=OTHER_KERNELS_ATOL, rtol=0)
 
     def test_anchors(self, case):
         np.testing.assert_allclose(case.detector.anchors, case.values["anchors"], atol=1e-6, rtol=0)

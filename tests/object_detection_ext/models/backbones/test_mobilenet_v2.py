@@ -15,6 +15,7 @@ import tf_keras
 from object_detection_ext.models.backbones.mobilenet_v2 import MobileNetV2, make_divisible
 from object_detection_ext.models.layers import BatchNorm, ConvHyperparams
 
+ATOL = 3e-4  # slim ran as a graph of TF 1, whose kernels round differently; see ../test_detector.py
 SLIM = ConvHyperparams(activation="relu6", batch_norm=BatchNorm(decay=0.997, scale=True))
 
 
@@ -45,11 +46,11 @@ def _load_slim(model: tf_keras.Model, path: Path) -> None:
 def _assert_same_classes(features: np.ndarray, stored: Mapping[str, np.ndarray], prefix: str, weights: Path) -> None:
     """Slim's classifier, in numpy, on our last end point."""
     pooled = np.mean(features, axis=(1, 2))  # [1, 448]
-    np.testing.assert_allclose(pooled, stored[f"{prefix}ep/global_pool"][:, 0, 0], atol=1e-4)
+    np.testing.assert_allclose(pooled, stored[f"{prefix}ep/global_pool"][:, 0, 0], atol=ATOL)
     with np.load(weights) as values:
         kernel, bias = (values[f"MobilenetV2/Logits/Conv2d_1c_1x1/{name}"].astype(np.float32) for name in ("weights", "biases"))
     logits = pooled @ kernel[0, 0] + bias
-    np.testing.assert_allclose(logits, stored[f"{prefix}ep/Logits"][:1], atol=1e-4)
+    np.testing.assert_allclose(logits, stored[f"{prefix}ep/Logits"][:1], atol=ATOL)
     scores = np.exp(logits - logits.max())
     np.testing.assert_allclose(scores / scores.sum(), stored[f"{prefix}ep/Predictions"][:1], atol=1e-5)
 
@@ -72,8 +73,8 @@ class TestAgainstSlim:
             endpoints = model(stored["input"][:1])
             compared = [name for name in endpoints if f"{prefix}ep/{name}" in stored.files]
             assert len(compared) >= least and "layer_19" in compared
-            for name in compared:  # kernels round differently, see ../test_detector.py
-                np.testing.assert_allclose(endpoints[name], stored[f"{prefix}ep/{name}"], atol=3e-4, err_msg=name)
+            for name in compared:
+                np.testing.assert_allclose(endpoints[name], stored[f"{prefix}ep/{name}"], atol=ATOL, err_msg=name)
             _assert_same_classes(endpoints["layer_19"], stored, prefix, golden("slim_mnv2_dm0.35_96_vars_f16.npz"))
 
     def test_shapes_and_parameters(self, golden: Callable[[str], Path]):
