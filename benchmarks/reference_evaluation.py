@@ -7,9 +7,9 @@ CHECKPOINT is a prefix such as model/ckpt-3. OUT.json takes the metrics by their
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,4 +34,8 @@ def main(config: str, checkpoint: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="pipeline.config")
+    parser.add_argument("checkpoint", help="prefix such as model/ckpt-3")
+    parser.add_argument("out", help=".json to write")
+    main(**vars(parser.parse_args()))

@@ -7,8 +7,8 @@ FOLDER holds the checkpoint, the file `checkpoint` and pipeline.config. OUT.npz 
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import sys
 from typing import Any
 
 
@@ -47,4 +47,8 @@ def _detect(model: Any, pixels: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="with the checkpoint, the file `checkpoint` and pipeline.config")
+    parser.add_argument("images", help=".npy, [B, H, W, 3] uint8")
+    parser.add_argument("out", help=".npz to write")
+    main(**vars(parser.parse_args()))

@@ -41,7 +41,7 @@ class TestFolder:
 
     def test_one_that_was_moved_since(self, make, tmp_path):
         make("model.ckpt.index")
-        make("checkpoint", 'model_checkpoint_path: "/home/somebody/train/model.ckpt"\n')
+        make("checkpoint", 'model_checkpoint_path: "/elsewhere/somebody/train/model.ckpt"\n')
         assert locate_weights(tmp_path).path == str(tmp_path / "model.ckpt")
 
     def test_the_named_checkpoint_is_gone(self, make, tmp_path):
