@@ -7,12 +7,12 @@ the backbone's scope: `FeatureMaps/layer_17_1_Conv2d_2_1x1_256_batchnorm/gamma` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from object_detection_ext.weights.names import StoredName
 
-SCOPES = ("MobilenetV3", "MobilenetEdgeTPU", "MobileDetCPU", "MobileDetDSP", "MobileDetEdgeTPU", "MobileDetGPU")
-DETECTION_SCOPE = "FeatureExtractor/"
+_SCOPES = ("MobilenetV3", "MobilenetEdgeTPU", "MobileDetCPU", "MobileDetDSP", "MobileDetEdgeTPU", "MobileDetGPU")
+_DETECTOR = "FeatureExtractor"
 
 _LEAVES = {"kernel": "weights", "depthwise_kernel": "depthwise_weights", "bias": "biases"}
 _FEATURE_MAPS = "FeatureMaps/"
@@ -20,9 +20,13 @@ _FEATURE_MAPS = "FeatureMaps/"
 _ENDINGS = {"_batchnorm": "/BatchNorm", "_conv": ""}
 
 
-def tf1_phone_names(variables: Sequence[str]) -> Mapping[str, StoredName]:
-    """The name table of detectors: backbone and feature maps; heads are left out. Empty for other families."""
-    scope = phone_scope(variables)
+def tf1_phone_names(variables: Sequence[str]) -> dict[str, StoredName]:
+    """Name table of backbone and feature maps; heads are left out. Empty for other families.
+
+    Args:
+        variables: those of the whole network: its backbone gives the scope of the feature maps.
+    """
+    scope = _backbone_scope(variables)
     if scope is None:
         return {}
     names = {}
@@ -32,22 +36,12 @@ def tf1_phone_names(variables: Sequence[str]) -> Mapping[str, StoredName]:
             layer = f"{scope}/{_feature_map_layer(layer.removeprefix(_FEATURE_MAPS))}"
         elif not variable.startswith(f"{scope}/"):
             continue
-        names[variable] = StoredName(f"{DETECTION_SCOPE}{layer}/{_LEAVES.get(leaf, leaf)}")
+        names[variable] = StoredName(f"{_DETECTOR}/{layer}/{_LEAVES.get(leaf, leaf)}")
     return names
 
 
-def slim_phone_names(variables: Sequence[str]) -> Mapping[str, StoredName]:
-    """The name table of slim's classifiers: the backbone. Empty for other families."""
-    return {
-        variable: StoredName(stored.name.removeprefix(DETECTION_SCOPE))
-        for variable, stored in tf1_phone_names(variables).items()
-        if not variable.startswith(_FEATURE_MAPS)
-    }
-
-
-def phone_scope(variables: Sequence[str]) -> str | None:
-    """The backbone's scope, as in "MobilenetV3"; None for other families."""
-    return next((scope for variable in variables if (scope := variable.partition("/")[0]) in SCOPES), None)
+def _backbone_scope(variables: Sequence[str]) -> str | None:
+    return next((scope for variable in variables if (scope := variable.partition("/")[0]) in _SCOPES), None)
 
 
 def _feature_map_layer(layer: str) -> str:

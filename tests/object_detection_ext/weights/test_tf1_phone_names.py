@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from object_detection_ext.weights.tf1_phone_names import phone_scope, slim_phone_names, tf1_phone_names
+from object_detection_ext.weights.tf1_phone_names import tf1_phone_names
 
 NAMES = {
     "MobilenetV3/Conv/kernel": "FeatureExtractor/MobilenetV3/Conv/weights",
@@ -31,18 +31,12 @@ def test_detectors():
     assert {variable: stored.name for variable, stored in found.items()} == NAMES | FEATURE_MAPS
 
 
-def test_classifiers():
-    found = slim_phone_names([*FEATURE_MAPS, *NAMES, HEAD])
-    assert {variable: stored.name for variable, stored in found.items()} == {
-        variable: name.removeprefix("FeatureExtractor/") for variable, name in NAMES.items()
-    }
-
-
 @pytest.mark.parametrize("variables", [[], ["Conv1/kernel", "FeatureMaps/layer_19_1_Conv2d_2_1x1_256_conv/kernel", HEAD]])
 def test_other_families(variables: list[str]):
-    assert phone_scope(variables) is None
-    assert tf1_phone_names(variables) == slim_phone_names(variables) == {}
+    assert tf1_phone_names(variables) == {}
 
 
-def test_scopes():
-    assert phone_scope([HEAD, "FeatureMaps/C5_1_Conv2d_2_1x1_256_conv/kernel", "MobileDetCPU/IBN/Conv/kernel"]) == "MobileDetCPU"
+def test_the_backbone_gives_the_scope_of_feature_maps():
+    feature_map = "FeatureMaps/C5_1_Conv2d_2_1x1_256_conv/kernel"
+    found = tf1_phone_names([HEAD, feature_map, "MobileDetCPU/IBN/Conv/kernel"])
+    assert found[feature_map].name == "FeatureExtractor/MobileDetCPU/C5_1_Conv2d_2_1x1_256/weights"
