@@ -1,4 +1,7 @@
-"""EfficientNet with a bidirectional feature pyramid against the original."""
+"""EfficientNet with a bidirectional feature pyramid against the original.
+
+Tolerance: feature maps of up to 2 differ by 6e-7, whatever the kernels.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ class TestAgainstTheApi:
         np.testing.assert_allclose(case.inputs[:, ::32, ::32], case.values["inputs_every_32"], atol=1e-6)
         found = case.network(case.inputs, training=False)
         for features, expected in zip(found, case.feature_maps, strict=True):
-            np.testing.assert_allclose(features[0], expected, atol=1e-4, rtol=1e-4)
+            np.testing.assert_allclose(features[0], expected, atol=5e-6, rtol=0)
 
     @pytest.mark.parametrize("size", [0, 3])  # the larger ones take as long as all other tests here; published configs have some
     def test_parameters(self, size: int, network: Callable[[int], tf_keras.Model], described: dict[str, Any]):

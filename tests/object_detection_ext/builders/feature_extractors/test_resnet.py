@@ -1,4 +1,7 @@
-"""ResNet V1 with a feature pyramid against the original."""
+"""ResNet V1 with a feature pyramid against the original.
+
+Tolerance: feature maps of up to 6 differ by 8e-6 with other kernels than the original ran with, by 2.5e-4 with batch statistics.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +48,13 @@ class TestAgainstTheApi:
         np.testing.assert_allclose(case.inputs[:, ::32, ::32], case.values["inputs_every_32"], atol=1e-5)
         found = case.network(case.inputs, training=False)
         for features, expected in zip(found, case.feature_maps, strict=True):
-            np.testing.assert_allclose(features[0], expected, atol=1e-4, rtol=1e-4)
+            np.testing.assert_allclose(features[0], expected, atol=2e-5, rtol=0)
 
     def test_batch_statistics_and_moving_ones(self, golden: Callable[[str], Path]):
         case = forward_case("resnet50_override", golden("resnet_efficientnet.npz"))
         found = case.network(case.inputs, training=True)
         for index, features in enumerate(found):  # the coarsest maps are normalised by the statistics of 2 x 2 x 2 values
-            np.testing.assert_allclose(features[0], case.values[f"training/feature_map_{index}"], atol=1e-3)
+            np.testing.assert_allclose(features[0], case.values[f"training/feature_map_{index}"], atol=5e-4, rtol=0)
         variables = {variable.name.removesuffix(":0"): variable for variable in case.network.variables}
         moved = [key.removeprefix("training/") for key in case.values if key.startswith("training/") and "moving_" in key]
         assert len(moved) == 8
