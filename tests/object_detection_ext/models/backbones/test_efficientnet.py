@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import tf_keras
 
-from object_detection_ext.models.backbones.efficientnet import EfficientNet
+from object_detection_ext.models.backbones.efficientnet import EFFICIENTNET_DEFAULTS, EfficientNet
+from object_detection_ext.models.layers import BatchNorm
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,21 @@ def test_the_last_block_ends_it_and_changes_no_drop_rate():
     assert list(endpoints) == [f"stack_{stack}/block_{block}" for stack, block in ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1))]
     model = tf_keras.Model(image, endpoints)
     assert model.get_layer("stack_2/block_1/drop").rate == pytest.approx(0.2 * 4 / 16)
+
+
+def test_stochastic_depth_drops_blocks_of_whole_images_in_training():
+    """Block 2 of 16 is dropped at a rate of 0.2 * 2 / 16 = 0.025; where it stays, it counts 1 / 0.975."""
+    frozen = replace(EFFICIENTNET_DEFAULTS, batch_norm=BatchNorm(scale=True, frozen=True))
+    image = tf_keras.Input((8, 8, 3))
+    endpoints = EfficientNet(0, last_block="stack_1/block_1", hyperparams=frozen)(image)
+    model = tf_keras.Model(image, [endpoints["stack_1/block_0"], endpoints["stack_1/block_1"]])
+    tf_keras.utils.set_random_seed(0)
+    images = np.random.default_rng(0).normal(size=(400, 8, 8, 3)).astype(np.float32)
+    shortcut, output = (features.numpy() for features in model(images, training=False))
+    _, trained = (features.numpy() for features in model(images, training=True))
+    is_dropped = np.all(trained == shortcut, axis=(1, 2, 3))
+    assert 0 < is_dropped.mean() < 0.06
+    np.testing.assert_allclose((trained - shortcut)[~is_dropped], (output - shortcut)[~is_dropped] / 0.975, atol=1e-6)
 
 
 @pytest.mark.parametrize(
