@@ -48,9 +48,7 @@ CASES = {
     "v3_small_train": (96, 96, "type: 'ssd_mobilenet_v3_small' use_depthwise: true " + OVERRIDE),
     "v3_small_explicit": (64, 64, "type: 'ssd_mobilenet_v3_small' use_explicit_padding: true min_depth: 20 use_depthwise: true"),
     "v3_large": (97, 130, "type: 'ssd_mobilenet_v3_large' depth_multiplier: 0.25 min_depth: 8"),
-    "v3_large_override_without_norm": (64, 64, "type: 'ssd_mobilenet_v3_large' " + OVERRIDE),
     "edgetpu": (96, 128, "type: 'ssd_mobilenet_edgetpu' use_depthwise: true " + OVERRIDE),
-    "mobiledet_cpu": (96, 128, "type: 'ssd_mobiledet_cpu' use_depthwise: true"),
     "mobiledet_cpu_train": (96, 96, "type: 'ssd_mobiledet_cpu' use_depthwise: true"),
     "mobiledet_dsp": (100, 70, "type: 'ssd_mobiledet_dsp' pad_to_multiple: 32"),
     "mobiledet_edgetpu": (96, 64, "type: 'ssd_mobiledet_edgetpu' depth_multiplier: 0.5 min_depth: 8 use_depthwise: true"),
@@ -112,8 +110,6 @@ def thinned(array):
 
 def run(case, height, width, extractor, results):
     message = config(extractor)
-    if case.endswith("without_norm"):
-        message.ssd.feature_extractor.conv_hyperparams.ClearField("batch_norm")
     train = case.endswith("train")
     with tf.Graph().as_default(), tf.Session() as session:
         model = build(message, is_training=train)
