@@ -165,10 +165,9 @@ def test_cutout_in_a_box_starts_inside_of_it(golden: Callable[[str], Path]) -> N
     np.testing.assert_array_equal(cut_out_in_box(without, SEED, share=0.3, value=9).image, without.image)
 
 
-@pytest.mark.parametrize("name", ["v0", "v3"])  # between them every kind of operation
-def test_a_policy_runs_in_a_graph_with_and_without_boxes(golden: Callable[[str], Path], name: str) -> None:
+def test_a_policy_runs_in_a_graph_with_and_without_boxes(golden: Callable[[str], Path]) -> None:
     full = full_example(golden)
-    step = tf.function(AutoAugmentImage(name).__call__).get_concrete_function(unknown_shapes(full), tf.TensorSpec([2], tf.int64))
+    step = tf.function(AutoAugmentImage("v0").__call__).get_concrete_function(unknown_shapes(full), tf.TensorSpec([2], tf.int64))
     for count in (5, 0):
         example = full._replace(**{field: values[:count] for field, values in per_object(full).items()})
         for seed in range(10):
