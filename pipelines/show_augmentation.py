@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,7 +74,7 @@ def show(options: ShowOptions) -> int:
         raise InputError(f"--output must end with one of {', '.join(SUFFIXES)}, got {options.output}")
     config = load_config(options.pipeline_config_path, override=options.config_override)
     check_supported(config)
-    _choose_records(config, options.record)
+    config = _with_records(config, options.record)
     quiet_tensorflow()  # before its import, which takes seconds
     from pipelines.augmented_record import open_record
     from pipelines.picture_table import draw_table, save_picture
@@ -94,15 +95,18 @@ def show(options: ShowOptions) -> int:
     return 0
 
 
-def _choose_records(config: Config, record: str | None) -> None:
-    """Points the train reader of the loaded config to `record`."""
-    if record is not None:
-        from object_detection_ext.data.record_index import expand_paths
+def _with_records(config: Config, record: str | None) -> Config:
+    """The config, its train reader pointing to `record` if that is given."""
+    if record is None:
+        if not config.proto.HasField("train_input_reader"):
+            raise InputError(f"{config.path}: train_input_reader is not set; name a TFRecord file with --record")
+        return config
+    from object_detection_ext.data.record_index import expand_paths
 
-        paths = expand_paths([record], where="--record")
-        config.proto.train_input_reader.tf_record_input_reader.input_path[:] = paths
-    elif not config.proto.HasField("train_input_reader"):
-        raise InputError(f"{config.path}: train_input_reader is not set; name a TFRecord file with --record")
+    proto = type(config.proto)()
+    proto.CopyFrom(config.proto)
+    proto.train_input_reader.tf_record_input_reader.input_path[:] = expand_paths([record], where="--record")
+    return replace(config, proto=proto)
 
 
 def _grid(record: AugmentedRecord, stored: Example, positions: Sequence[int]) -> list[list[Cell]]:
