@@ -169,7 +169,7 @@ def _description(source: WeightSource) -> str:
     lines = {"kind": source.kind, "network": found.network}
     if found.class_scores:
         scores = found.class_scores
-        lines["classes"] = f"{scores} scores an anchor: {scores - 1} classes and the background, or {scores} classes without"
+        lines["classes"] = f"{scores} scores an anchor: {_classes(scores - 1)} and the background, or {_classes(scores)} without"
     lines["step"] = "not stored" if source.step is None else f"{source.step}"
     lines["parameters"] = f"{found.parameters:,} in {found.variables} variables"
     head = [source.path, *(f"  {label:<10}  {text}" for label, text in lines.items())]
@@ -190,6 +190,10 @@ def _fit(source: WeightSource, detector: SsdDetector) -> str:
 
 def _indented(lines: Iterable[str]) -> list[str]:
     return [f"  {line}" for line in lines]
+
+
+def _classes(count: int) -> str:
+    return "1 class" if count == 1 else f"{count} classes"
 
 
 if __name__ == "__main__":
