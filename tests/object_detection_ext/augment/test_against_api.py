@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,17 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
-from object_detection_ext.augment.colour import AdjustGamma, NormalizeImage
-from object_detection_ext.augment.crop import crop_example
+from object_detection_ext.augment.colour import (
+    AdjustGamma,
+    NormalizeImage,
+    RandomAdjustBrightness,
+    RandomAdjustContrast,
+    RandomAdjustHue,
+    RandomAdjustSaturation,
+    RgbToGray,
+    SubtractChannelMean,
+)
+from object_detection_ext.augment.crop import SSD_CROPS, crop_example
 from object_detection_ext.augment.geometric import RandomHorizontalFlip, RandomRotation90, RandomVerticalFlip
 from object_detection_ext.augment.objects import per_object
 from object_detection_ext.augment.scale import ResizeImage
@@ -80,11 +90,41 @@ def test_flips_and_rotation(golden: Callable[[str], Path], name: str, change: Ca
         ("normalize_-1_1", NormalizeImage(0, 255, -1, 1)),
         ("resize_image_32_32", ResizeImage(32, 32)),
         ("adjust_gamma_1.5", AdjustGamma(1.5)),
+        ("rgb_to_gray_image", RgbToGray()),
+        ("subtract_mean", SubtractChannelMean((123.68, 116.779, 103.939))),
     ],
 )
 def test_image_only(golden: Callable[[str], Path], name: str, step: Callable[[Example, tf.Tensor], Example]) -> None:
     arrays = np.load(golden("augment.npz"))
     np.testing.assert_allclose(step(plain_example(golden), SEED).image, arrays[name], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "adjust", "amount"),
+    [
+        ("brightness_delta0.1", RandomAdjustBrightness.adjust, 0.1),
+        ("hue_0.02", RandomAdjustHue.adjust, 0.02),
+        ("contrast_1.2", RandomAdjustContrast.adjust, 1.2),
+        ("saturation_1.2", RandomAdjustSaturation.adjust, 1.2),
+    ],
+)
+def test_colours_by_a_given_amount(golden: Callable[[str], Path], name: str, adjust: Callable, amount: float) -> None:
+    arrays = np.load(golden("augment.npz"))
+    adjusted = adjust(tf.constant(arrays["image"] / 255), tf.constant(amount)) * 255
+    np.testing.assert_allclose(np.clip(adjusted, 0, 255), arrays[name], rtol=0, atol=1e-4)
+
+
+def test_defaults_of_ssd_random_crop(golden: Callable[[str], Path]) -> None:
+    defaults = json.loads(str(np.load(golden("augment.npz"))["ssd_random_crop_defaults"]))
+    ours = {
+        "min_object_covered": [crop.min_object_covered for crop in SSD_CROPS],
+        "aspect_ratio": [list(crop.aspect_ratio_range) for crop in SSD_CROPS],
+        "area": [list(crop.area_range) for crop in SSD_CROPS],
+        "overlap_thresh": [crop.overlap_thresh for crop in SSD_CROPS],
+        "clip_boxes": [crop.clip_boxes for crop in SSD_CROPS],
+        "random_coef": [crop.random_coef for crop in SSD_CROPS],
+    }
+    assert ours == defaults
 
 
 @pytest.mark.parametrize(("clip_boxes", "name"), [(True, "crop_boxes"), (False, "crop_boxes_noclip")])
