@@ -239,3 +239,18 @@ def test_the_published_mobilenet_config_needs_no_change_but_its_paths(test_data)
         "train_config.unpad_groundtruth_tensors",
         "train_config.fine_tune_checkpoint_version",
     ]
+
+
+def test_what_published_configs_ask_for_and_get_otherwise(test_data):
+    said: dict[str, list[str]] = {}
+    for path in sorted((test_data / "odapi" / "configs").glob("*ssd*.config")):
+        config = load_config(path)
+        check_supported(config)
+        for text in settings_done_otherwise(config):
+            said.setdefault(text.partition(" ")[0], []).append(path.name)
+    assert {setting: len(names) for setting, names in said.items()} == {
+        "graph_rewriter": 6,
+        "train_config.use_bfloat16": 7,
+        "eval_config.metrics_set[0]": 1,
+    }
+    assert said["eval_config.metrics_set[0]"] == ["ssd_resnet101_v1_fpn_shared_box_predictor_oid_512x512_sync.config"]
