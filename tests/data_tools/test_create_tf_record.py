@@ -189,7 +189,11 @@ def test_wrong_flags(voc_set, output, capsys, flags, message):
 
 def start(flags: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "data_tools.create_tf_record", *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "data_tools.create_tf_record", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # else inherited: a suite in the background ignores Ctrl-C
     )
 
 
