@@ -1,8 +1,8 @@
 """The SSD configs that the original API publishes: each builds the original's network and trains a step.
 
 The numbers in published_configs.json are the original's: of its TF 2 network, and of its TF 1 network where there is no other. A network
-for large images is built for small ones here, which changes none of its parameters; with DETECTION_TEST_FULL_SIZE=1 it is also built as it
-is, which takes two minutes more.
+for large images is built for small ones here, which changes none of its parameters. DETECTION_TEST_SLOW=1 also builds it as it is, and the
+largest networks at all: some five minutes more.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ REFUSED = {  # type that only exists in the API: what the message offers
     "ssd_mobilenet_v2_mnasfpn_shared_box_predictor_320x320_coco_sync.config": "ssd_mobilenet_v2_fpn_keras",
     "ssd_spaghettinet_edgetpu_320x320_coco17_sync_4x4.config": "ssd_mobiledet_edgetpu",
 }
+SLOW = re.compile(r"efficientdet_d[57]|resnet152")
+IS_SLOW_WANTED = os.environ.get("DETECTION_TEST_SLOW") == "1"
 FORWARD_ONLY = re.compile(r"efficientdet_d[3-7]|resnet1(01|52)")  # a training step takes too long
 LARGEST_AS_IT_IS, TRAIN_SIZE, FORWARD_SIZE = 320, 160, 256  # pixels
 
@@ -52,7 +54,7 @@ def fill_in(name: str, folder: Path) -> Config:
         text = re.sub(rf"\b{field}: (['\"]).*?\1", f'{field}: "{value}"', text)
     path = folder / name
     path.write_text(text)
-    override = f"train_config {{ batch_size: 2 }} {_resizer(name)}"
+    override = f"train_config {{ batch_size: 1 }} {_resizer(name)}"
     return load_config(path, override=override)
 
 
@@ -79,6 +81,8 @@ def _resizer(name: str) -> str:
 def name(request: pytest.FixtureRequest) -> str:
     if not CONFIGS.is_dir():
         pytest.skip(f"published configs not found at {CONFIGS}; set DETECTION_TEST_DATA")
+    if SLOW.search(request.param) and not IS_SLOW_WANTED:
+        pytest.skip("takes half a minute; set DETECTION_TEST_SLOW=1")
     return request.param
 
 
@@ -120,8 +124,8 @@ def test_anchors(name: str, original: dict[str, Any]) -> None:
 def test_feature_maps(name: str, task: DetectionTask, original: dict[str, Any]) -> None:
     detector = task.detector
     if detector.input_shape[:2] != image_shape(name):
-        if os.environ.get("DETECTION_TEST_FULL_SIZE") != "1":
-            pytest.skip("builds a second, large network; set DETECTION_TEST_FULL_SIZE=1")
+        if not IS_SLOW_WANTED:
+            pytest.skip("builds a second, large network; set DETECTION_TEST_SLOW=1")
         detector = build_detector(load_config(CONFIGS / name).proto.model.ssd)
     assert [list(shape) for shape in detector.feature_map_shapes] == original["feature_map_shapes"]
     assert len(detector.anchors) == original["anchors"]
@@ -130,7 +134,7 @@ def test_feature_maps(name: str, task: DetectionTask, original: dict[str, Any]) 
 def test_a_step(name: str, config: Config, task: DetectionTask) -> None:
     batch = next(iter(task.train_dataset(0)))
     if FORWARD_ONLY.search(name):
-        predictions = task.detector.predict(batch.images[:1])
+        predictions = task.detector.predict(batch.images)
         assert np.isfinite(predictions.box_encodings).all() and np.isfinite(predictions.class_logits).all()
         return
     variables = task.network.trainable_variables
