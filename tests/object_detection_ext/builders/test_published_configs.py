@@ -2,7 +2,7 @@
 
 The numbers in published_configs.json are the original's: of its TF 2 network, and of its TF 1 network where there is no other. A network
 for large images is built for small ones here, which changes none of its parameters. DETECTION_TEST_SLOW=1 also builds it as it is, and the
-largest networks at all: some five minutes more.
+largest networks at all: some three minutes more.
 """
 
 from __future__ import annotations
