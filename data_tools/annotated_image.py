@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class PixelBox(NamedTuple):
@@ -15,6 +18,15 @@ class PixelBox(NamedTuple):
     x_min: float
     y_max: float
     x_max: float
+
+
+class Keypoint(NamedTuple):
+    """A named point of an object, in pixels of the annotated image."""
+
+    name: str
+    y: float
+    x: float
+    visibility: int = 2  # COCO's: 0 not labelled, 1 labelled but hidden, 2 visible
 
 
 class AnnotatedObject(NamedTuple):
@@ -28,17 +40,39 @@ class AnnotatedObject(NamedTuple):
     view: str = "Unspecified"  # VOC's word for a pose that nobody noted
     is_crowd: bool = False
     area: float = 0.0  # pixels
+    is_group_of: bool = False
+    weight: float = 1.0
+    mask: np.ndarray | None = None  # uint8 [height, width] of 0 and 1, of the annotated image; only where masks were asked for
+    keypoints: tuple[Keypoint, ...] = ()
+    extras: tuple[float, ...] = ()  # one for each of `Source.extra_features`
 
 
 class AnnotatedImage(NamedTuple):
-    """One image file and what its annotation says."""
+    """One image and what its annotation says."""
 
-    path: Path  # an existing file inside the image folder
+    path: Path  # an existing file inside the image folder; of an image inside a record file, that file
     filename: str  # as recorded: relative to the image folder
     source_id: str  # unique in the data set
     size: tuple[int, int] | None  # height, width in pixels as the annotation claims; None where it does not say
     objects: tuple[AnnotatedObject, ...]
     where: str  # the annotation file and place that names this image
+    image_labels: tuple[str, ...] = ()  # classes that the whole image is labelled with, verified to be there
+    encoded: bytes | None = None  # the image file's content where it does not lie in a file of its own
+    has_relative_boxes: bool = False  # boxes, keypoints are given in shares of height and width instead of pixels
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a format's reader is told; a format refuses an option that it has no use for."""
+
+    images: Path  # folder of image files
+    annotations: Path  # file or folder, as the format says
+    split_file: Path | None = None  # only the images listed in it
+    include_masks: bool = False
+    include_keypoints: bool = False
+    image_labels: Path | None = None  # Open Images: CSV of image-level labels
+    class_descriptions: Path | None = None  # Open Images: CSV of label code and name
+    hierarchy: Path | None = None  # Open Images: JSON of classes and their parts, to expand labels to parents
 
 
 @dataclass(frozen=True)
@@ -52,3 +86,13 @@ class Source:
     load: Callable[[Any], AnnotatedImage]
     object_features: tuple[str, ...]  # keys of data.schema that this format fills besides box and class
     class_ids: Mapping[str, int] | None = None  # None: the format has class names but no ids
+    extra_features: tuple[str, ...] = ()  # float features of the format's own, one value an object (`AnnotatedObject.extras`)
+
+
+@dataclass(frozen=True)
+class Format:
+    """An annotation format as the command offers it."""
+
+    read: Callable[[ReadOptions], Source]
+    recognise: Callable[[Path], ReadOptions | None]  # the data set in a folder, None where the folder holds another format
+    annotations_help: str  # what --annotations means: "folder of XML files"

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import google_crc32c
+
+from object_detection_ext.errors import InputError
+
+FeatureValues = list[Any]  # bytes, floats or ints, all of one kind
 
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"
 _CRC_MASK_DELTA = 0xA282EAD8  # tensorflow/tsl lib/hash/crc32c.h: a CRC stored next to its data is rotated and shifted
@@ -57,12 +62,86 @@ def encode_example(features: Mapping[str, bytes]) -> bytes:
 def frame_record(payload: bytes) -> bytes:
     """One record of a TFRecord file: length, its CRC, payload, its CRC (tensorflow/core/lib/io/record_writer.h)."""
     length = struct.pack("<Q", len(payload))
-    return b"".join((length, _masked_crc(length), payload, _masked_crc(payload)))
+    return b"".join((length, masked_crc(length), payload, masked_crc(payload)))
 
 
-def _masked_crc(data: bytes) -> bytes:
+def masked_crc(data: bytes) -> bytes:
+    """The checksum of a TFRecord file, as the four bytes that stand in it."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + _CRC_MASK_DELTA) & 0xFFFFFFFF)
+
+
+def parse_example(payload: bytes) -> dict[str, FeatureValues]:
+    """The features of a serialized tf.Example; a feature without a kind has an empty list.
+
+    Raises:
+        InputError: the bytes are no tf.Example.
+    """
+    features: dict[str, FeatureValues] = {}
+    try:
+        for number, body in _fields(payload):
+            for entry_number, entry in _fields(body) if number == 1 else ():
+                if entry_number == 1:
+                    parts = dict(_fields(entry))
+                    features[bytes(parts.get(1, b"")).decode()] = _parse_feature(parts.get(2, b""))
+    except (ValueError, IndexError, struct.error) as error:
+        raise InputError(f"not a tf.Example: {error}") from None
+    return features
+
+
+def _parse_feature(feature: bytes) -> FeatureValues:
+    values: FeatureValues = []
+    for kind, body in _fields(feature):
+        for number, value in _fields(body, wire_type_of_numbers=_WIRE_TYPES.get(kind)):
+            if number == 1:
+                values += _parse_values(kind, value)
+    return values
+
+
+def _parse_values(kind: int, value: bytes) -> FeatureValues:
+    if kind == 1:
+        return [value]
+    if kind == 2:
+        return list(struct.unpack(f"<{len(value) // 4}f", value))
+    if kind != 3:
+        raise ValueError(f"a feature has the unknown kind {kind}")
+    numbers, position = list[int](), 0
+    while position < len(value):
+        number, position = _read_varint(value, position)
+        numbers.append(number - (1 << 64) if number >> 63 else number)
+    return numbers
+
+
+def _fields(message: bytes, *, wire_type_of_numbers: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Yields number and content of every field; a number that stands alone (not packed) comes as its bytes."""
+    position, end = 0, len(message)
+    while position < end:
+        tag, position = _read_varint(message, position)
+        wire_type = tag & 7
+        if wire_type == 2:
+            length, position = _read_varint(message, position)
+            stop = position + length
+        elif wire_type == wire_type_of_numbers:
+            stop = _read_varint(message, position)[1] if wire_type == 0 else position + 4
+        else:
+            raise ValueError(f"a field of wire type {wire_type} stands where none is expected")
+        if stop > end:
+            raise ValueError("a field is longer than the message that it stands in")
+        yield tag >> 3, message[position:stop]
+        position = stop
+
+
+def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number has more than ten bytes")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -86,4 +165,5 @@ def _varint(value: int) -> bytes:
     return bytes(groups)
 
 
+_WIRE_TYPES = {2: 5, 3: 0}  # of unpacked numbers: floats are fixed32, int64 are varints
 _ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))

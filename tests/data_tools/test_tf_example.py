@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature
+from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature, parse_example
+from object_detection_ext.errors import InputError
 
 
 def to_feature(kind: str, values: list) -> tf.train.Feature:
@@ -55,3 +56,36 @@ def test_known_checksum():
     crc = 0x8A9136AA
     masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
     assert frame_record(bytes(32))[-4:] == struct.pack("<I", masked)
+
+
+def test_what_tensorflow_serializes_is_read_back():
+    feature = {
+        "bytes": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"", b"\xff\x00", "日本".encode()])),
+        "floats": tf.train.Feature(float_list=tf.train.FloatList(value=[0.5, -3.25])),
+        "ints": tf.train.Feature(int64_list=tf.train.Int64List(value=[0, 127, 128, -1, 2**62])),
+        "none": tf.train.Feature(),
+        "empty": tf.train.Feature(float_list=tf.train.FloatList()),
+    }
+    payload = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    assert parse_example(payload) == {
+        "bytes": [b"", b"\xff\x00", "日本".encode()],
+        "floats": [0.5, -3.25],
+        "ints": [0, 127, 128, -1, 2**62],
+        "none": [],
+        "empty": [],
+    }
+
+
+def test_numbers_that_are_not_packed_are_read():
+    floats = b"\x12\x05\x0d" + struct.pack("<f", 0.25)  # Feature.float_list { value: 0.25 }, wire type 5
+    ints = b"\x1a\x03\x08\x96\x01"  # Feature.int64_list { value: 150 }, wire type 0: the protobuf guide's example
+    for value, expected in ((floats, [0.25]), (ints, [150])):
+        entry = b"\x0a\x01k\x12" + bytes([len(value)]) + value
+        features = b"\x0a" + bytes([len(entry)]) + entry
+        assert parse_example(b"\x0a" + bytes([len(features)]) + features) == {"k": expected}
+
+
+@pytest.mark.parametrize("payload", [b"\x0a\x05abc", b"\x08\x01", b"\xff" * 12, b"plain text"])
+def test_other_bytes_are_refused(payload):
+    with pytest.raises(InputError, match=r"^not a tf\.Example: "):
+        parse_example(payload)

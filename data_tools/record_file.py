@@ -1,0 +1,53 @@
+"""TFRecord files read record by record, checksums included, without TensorFlow."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from data_tools.tf_example import masked_crc
+from object_detection_ext.errors import InputError
+
+_HEAD, _TAIL = 12, 4  # bytes: length and its checksum before the payload, the payload's checksum after it
+LARGEST_RECORD = 1 << 30  # bytes; tf.data gives up at 2 GiB
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """Yields the payload of every record of an uncompressed TFRecord file, in order.
+
+    Raises:
+        InputError: the file cannot be read, ends within a record, or a checksum does not fit; names the record and its place in the file.
+    """
+    try:
+        with path.open("rb") as file:
+            index = 0
+            while (payload := _read_record(file, f"{path}: record {index} at byte {file.tell()}")) is not None:
+                yield payload
+                index += 1
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _read_record(file: IO[bytes], where: str) -> bytes | None:
+    head = file.read(_HEAD)
+    if not head:
+        return None
+    if len(head) < _HEAD:
+        raise InputError(f"{where}: the file ends within the head of this record; it was cut off, or it is no TFRecord file")
+    length_bytes, length_crc = head[:8], head[8:]
+    if masked_crc(length_bytes) != length_crc:
+        if head.startswith(b"\x1f\x8b"):
+            raise InputError(f"{where}: the file is compressed (gzip); unpack it first")
+        raise InputError(f"{where}: the checksum of the length does not fit; the file is damaged here, or it is no TFRecord file")
+    (length,) = struct.unpack("<Q", length_bytes)
+    if length > LARGEST_RECORD:
+        raise InputError(f"{where}: says it has {length:,} bytes, more than the {LARGEST_RECORD:,} that are read")
+    body = file.read(length + _TAIL)
+    if len(body) < length + _TAIL:
+        raise InputError(f"{where}: the file ends within this record, after {len(body):,} of {length + _TAIL:,} bytes; it was cut off")
+    payload = body[:length]
+    if masked_crc(payload) != body[length:]:
+        raise InputError(f"{where}: the checksum of the data does not fit; the file is damaged here")
+    return payload
