@@ -5,12 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-
-def positive_int(text: str) -> int:
-    """An argparse type: a whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
-    return int(text)
+from object_detection_ext.command_line import positive_int
 
 
 def add_num_workers(parser: argparse.ArgumentParser) -> None:

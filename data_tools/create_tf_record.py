@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from data_tools.annotated_image import AnnotatedImage, Source
-from data_tools.arguments import add_num_workers, positive_int
+from data_tools.arguments import add_num_workers
 from data_tools.formats.coco import read_coco
 from data_tools.formats.voc import read_voc
 from data_tools.parallel import ordered_map
 from data_tools.progress import progress
 from data_tools.shards import AtomicFiles, find_shards, label_map_path, shard_paths
 from data_tools.tf_record import BrokenBoxes, EncodedImage, RecordEncoder
-from object_detection_ext.command_line import run
+from object_detection_ext.command_line import positive_int, run
 from object_detection_ext.data.label_map import LabelMap, LabelMapItem, load_label_map
 from object_detection_ext.errors import InputError
 

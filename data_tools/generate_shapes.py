@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from data_tools.arguments import add_num_workers, positive_int
+from data_tools.arguments import add_num_workers
 from data_tools.parallel import ordered_map
 from data_tools.progress import progress
 from data_tools.shapes import CLASSES, ShapeObject, ShapesGenerator
-from object_detection_ext.command_line import run
+from object_detection_ext.command_line import positive_int, run
 from object_detection_ext.errors import InputError
 
 _JPEG_QUALITY = 90

@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from object_detection_ext.command_line import run
+from object_detection_ext.command_line import natural_int, positive_int, run
 
 ONE_THREAD = """Run these files with one thread: with T > 1 threads and more than T classes, the runtime's regular suppression leaves out
 class T (from 0; https://github.com/tensorflow/tensorflow/issues/56058)."""
@@ -55,10 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--trained_checkpoint_dir", required=True, metavar="DIR", help="checkpoints (the newest counts), or one checkpoint's prefix")
     add("--output_directory", required=True, metavar="DIR", help="folder for the .tflite files and labels.txt")
     add("--types", type=_types, default=TYPES, metavar="LIST", help=f"what to write (default: {','.join(TYPES)})")
-    add("--max_detections", type=_positive, default=100, metavar="M", help="rows of the outputs (default: 100)")
+    add("--max_detections", type=positive_int, default=100, metavar="M", help="rows of the outputs (default: 100)")
     add("--fast_nms", action="store_true", help="only each anchor's best class, and no overlap between classes: faster, lower mAP")
-    add("--num_calibration_images", type=_positive, default=200, metavar="N", help="training images that set int8's ranges (default: 200)")
-    add("--num_parity_images", type=_not_negative, default=50, metavar="N", help="images to compare on; 0 for none (default: 50)")
+    add(
+        "--num_calibration_images",
+        type=positive_int,
+        default=200,
+        metavar="N",
+        help="training images that set int8's ranges (default: 200)",
+    )
+    add("--num_parity_images", type=natural_int, default=50, metavar="N", help="images to compare on; 0 for none (default: 50)")
     add("--config_override", default="", metavar="TEXT", help="text of a pipeline.config merged over the file")
     return parser
 
@@ -69,20 +75,6 @@ def _types(text: str) -> tuple[str, ...]:
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"expected a comma list of {', '.join(TYPES)}, got {text!r}")
     return names
-
-
-def _positive(text: str) -> int:
-    return _at_least(1, text)
-
-
-def _not_negative(text: str) -> int:
-    return _at_least(0, text)
-
-
-def _at_least(least: int, text: str) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= {least}, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""How every command ends: 0 done, 1 the user's mistake in one line, 2 wrong flags, 130 interrupted."""
+"""What commands share: how they end (0 done, 1 the user's mistake in one line, 2 wrong flags, 130 interrupted), types of arguments."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import warnings
@@ -30,6 +31,23 @@ def run(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def whole_number(text: str, *, least: int) -> int:
+    """A whole number from `least`; raises `argparse.ArgumentTypeError` for anything else."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least}, got {text!r}")
+    return int(text)
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number from 1."""
+    return whole_number(text, least=1)
+
+
+def natural_int(text: str) -> int:
+    """An argparse type: a whole number from 0."""
+    return whole_number(text, least=0)
 
 
 def _one_line(error: BaseException) -> str:

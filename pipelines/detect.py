@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from object_detection_ext.command_line import run
+from object_detection_ext.command_line import positive_int, run
 from object_detection_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="draw detections from this score on (%(default)s); --json holds all",
     )
     parser.add_argument(
-        "--max_detections", type=_positive, default=100, metavar="N", help="at most so many per image, the best (%(default)s)"
+        "--max_detections", type=positive_int, default=100, metavar="N", help="at most so many per image, the best (%(default)s)"
     )
     return detect(DetectOptions(**vars(parser.parse_args(argv))))
 
@@ -142,7 +142,7 @@ def save_detection_grid(
     from PIL import Image
 
     from object_detection_ext.drawing import picture_grid
-    from pipelines.image_files import read_image
+    from pipelines.image_files import read_image, save_picture
 
     pictures = []
     for path in images:
@@ -155,7 +155,7 @@ def save_detection_grid(
         scaled = [_scaled(detection, y_scale, x_scale) for detection in detections]
         pictures.append(draw_detections(np.array(small), scaled))
     output.parent.mkdir(parents=True, exist_ok=True)
-    _save_picture(picture_grid(pictures, columns, cell_size=cell_size), output)
+    save_picture(picture_grid(pictures, columns, cell_size=cell_size), output)
 
 
 def plan(images: Sequence[Path], output_dir: Path, *, json_file: Path | None = None) -> list[_Job]:
@@ -182,13 +182,13 @@ def plan(images: Sequence[Path], output_dir: Path, *, json_file: Path | None = N
 
 def _detect_one(detector: Detector, job: _Job, options: DetectOptions) -> tuple[list[Detection], float]:
     """The detections and the milliseconds that the model took, resizing included; also writes the picture."""
-    from pipelines.image_files import read_image
+    from pipelines.image_files import read_image, save_picture
 
     pixels = read_image(job.image)
     start = time.perf_counter()
     detections = detector(pixels, max_detections=options.max_detections)
     milliseconds = (time.perf_counter() - start) * 1000
-    _save_picture(draw_detections(pixels, detections, min_score=options.score_threshold), job.picture)
+    save_picture(draw_detections(pixels, detections, min_score=options.score_threshold), job.picture)
     return detections, milliseconds
 
 
@@ -218,18 +218,6 @@ def _scaled(detection: Detection, y_scale: float, x_scale: float) -> Detection:
     return detection._replace(box=(y_min * y_scale, x_min * x_scale, y_max * y_scale, x_max * x_scale))
 
 
-def _save_picture(pixels: np.ndarray, path: Path) -> None:
-    from PIL import Image
-
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # a picture is there whole or not at all
-    settings: Mapping[str, Any] = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg") else {}
-    try:
-        Image.fromarray(pixels).save(temporary, **settings)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _write_json(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -244,13 +232,6 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be between 0 and 1, got {text}")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
     return value
 
 

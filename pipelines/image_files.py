@@ -1,13 +1,13 @@
-"""Image files for detection: finding and reading them. No TensorFlow."""
+"""Image files: finding, reading and writing them. No TensorFlow."""
 
 from __future__ import annotations
 
 import glob
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,3 +89,17 @@ def _pixels(image: Image.Image) -> np.ndarray:
             (np.clip(values, 0, 65535) // 256).astype(np.uint8) if values.max(initial=0) > 255 else values.astype(np.uint8)
         )
     return np.array(image.convert("RGB"))
+
+
+def save_picture(pixels: np.ndarray, path: Path) -> None:
+    """Writes `[H, W, 3]` uint8, PNG or JPEG by the suffix, whole or not at all."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    settings: Mapping[str, Any] = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg") else {}
+    try:
+        Image.fromarray(pixels).save(temporary, **settings)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -69,18 +67,6 @@ def draw_table(
             left += column + _GAP
         top += max(picture.height for picture in row) + _GAP
     return np.array(table)
-
-
-def save_picture(pixels: np.ndarray, path: Path) -> None:
-    """Writes a picture, PNG or JPEG by its suffix, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    settings: Mapping[str, Any] = {"quality": 88} if path.suffix.lower() in (".jpg", ".jpeg") else {}
-    try:
-        Image.fromarray(pixels).save(temporary, **settings)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _draw(cell: Cell, names: Mapping[int, str], *, repeats: int, max_size: int) -> Image.Image:

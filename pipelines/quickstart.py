@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from object_detection_ext.command_line import run
+from object_detection_ext.command_line import positive_int, run
 from object_detection_ext.config import load_config
 from object_detection_ext.errors import InputError
 
@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.quickstart", description=__doc__)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/quickstart"), help="everything goes here (%(default)s)")
-    parser.add_argument("--num_train_images", type=_positive, default=1200, metavar="N", help="(%(default)s)")
-    parser.add_argument("--num_test_images", type=_positive, default=100, metavar="N", help="(%(default)s)")
-    parser.add_argument("--num_train_steps", type=_positive, metavar="N", help="instead of the config's")
+    parser.add_argument("--num_train_images", type=positive_int, default=1200, metavar="N", help="(%(default)s)")
+    parser.add_argument("--num_test_images", type=positive_int, default=100, metavar="N", help="(%(default)s)")
+    parser.add_argument("--num_train_steps", type=positive_int, metavar="N", help="instead of the config's")
     arguments = parser.parse_args(argv)
     if not CONFIG.is_file():
         raise InputError(f"{CONFIG} is missing: run the quickstart from a checkout of the project")
@@ -158,12 +158,6 @@ def _paths(out: Path) -> str:
         "TensorBoard": f"tensorboard --logdir {out / 'model'}",
     }
     return "\n".join(f"{name:<12} {value}" for name, value in entries.items())
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

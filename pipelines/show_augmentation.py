@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from export.quiet import quiet_tensorflow
-from object_detection_ext.command_line import run
+from object_detection_ext.command_line import natural_int, positive_int, run
 from object_detection_ext.config import Config, check_supported, load_config
 from object_detection_ext.errors import InputError
 
@@ -54,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", required=True, metavar="FILE", help="the picture to write: .png or .jpg")
     parser.add_argument("--record", metavar="F", help="TFRecord file or pattern to take the record from, instead of the train reader's")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--index", dest="number", type=_natural, metavar="N", help="number of the record, from 0 over all files (0)")
+    which.add_argument("--index", dest="number", type=natural_int, metavar="N", help="number of the record, from 0 over all files (0)")
     which.add_argument("--source_id", metavar="ID", help="the record with this source id (or file name)")
-    parser.add_argument("--num_draws", type=_positive, default=8, metavar="N", help="augmented pictures, one an epoch (%(default)s)")
-    parser.add_argument("--seed", type=_natural, metavar="S", help="of the training run (train_config.seed)")
+    parser.add_argument("--num_draws", type=positive_int, default=8, metavar="N", help="augmented pictures, one an epoch (%(default)s)")
+    parser.add_argument("--seed", type=natural_int, metavar="S", help="of the training run (train_config.seed)")
     parser.add_argument("--each_step", action="store_true", help="a row a draw, with the picture after each step")
     parser.add_argument("--config_override", default="", metavar="TEXT", help="text of a pipeline.config merged over the file")
     return show(ShowOptions(**vars(parser.parse_args(argv))))
@@ -77,7 +77,8 @@ def show(options: ShowOptions) -> int:
     config = _with_records(config, options.record)
     quiet_tensorflow()  # before its import, which takes seconds
     from pipelines.augmented_record import open_record
-    from pipelines.picture_table import draw_table, save_picture
+    from pipelines.image_files import save_picture
+    from pipelines.picture_table import draw_table
 
     steps = [str(option.WhichOneof("preprocessing_step")) for option in config.proto.train_config.data_augmentation_options]
     record = open_record(config, seed=options.seed, index=options.number, source_id=options.source_id)
@@ -161,20 +162,6 @@ def _size(example: Example) -> str:
 def _boxes(example: Example) -> str:
     count = int(example.boxes.shape[0])
     return f"{count} box{'' if count == 1 else 'es'}"
-
-
-def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
-    return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return number
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def test_the_command_makes_what_is_asked_for(trained_folder: Path, tmp_path: Pat
     [
         ("--types=float32,int4", "comma list of float32, fp16, int8, got 'float32,int4'"),
         ("--types=", "comma list"),
-        ("--max_detections=0", "whole number >= 1, got '0'"),
+        ("--max_detections=0", "must be a whole number from 1, got '0'"),
         ("--num_calibration_images=many", "got 'many'"),
         ("--zzz", "--zzz"),
     ],

@@ -107,7 +107,7 @@ def test_photos_are_never_overwritten(toy_models: Path, photos: Path, tmp_path: 
     [
         (["--images", "x.jpg", "--output_dir", "o"], 2, "--model"),
         (["--model", "m", "--images", "x.jpg", "--output_dir", "o", "--score_threshold", "2"], 2, "must be between 0 and 1, got 2"),
-        (["--model", "m", "--images", "x.jpg", "--output_dir", "o", "--max_detections", "0"], 2, "must be 1 or more, got 0"),
+        (["--model", "m", "--images", "x.jpg", "--output_dir", "o", "--max_detections", "0"], 2, "must be a whole number from 1, got '0'"),
         (["--model", "m", "--images", "x.jpg", "--output_dir", "o"], 1, "error: no image matches x.jpg"),
         (["--model", "m", "--images", __file__, "--output_dir", "o"], 1, "error: model m does not exist"),
     ],
