@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -41,3 +43,57 @@ class Finding:
     def __str__(self) -> str:
         image = f" ({self.image})" if self.image else ""
         return f"{self.severity.name} {self.where}{image}: {self.message}. {self.advice}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question that a check answers, as guides and reports list it; calling it makes a finding."""
+
+    name: str
+    severity: Severity
+    what: str  # what it looks for, for the table of checks
+    advice: str  # what to do, one line
+
+    def __call__(
+        self,
+        where: object,
+        message: str,
+        *,
+        advice: str = "",
+        image: str = "",
+        record: RecordPlace | None = None,
+        object_index: int | None = None,
+    ) -> Finding:
+        """A finding of this check; `advice` takes the place of the general one."""
+        return Finding(self.name, self.severity, str(where), message, advice or self.advice, image, record, object_index)
+
+
+@dataclass(frozen=True)
+class FindingGroup:
+    """All findings of one check, of which the first are kept."""
+
+    check: str
+    severity: Severity
+    count: int  # of all
+    findings: tuple[Finding, ...]  # the first, at least one
+
+
+class FindingCollector:
+    """Counts findings by check and keeps the first of each, so that a million broken boxes cost no memory."""
+
+    def __init__(self, *, kept: int = 1000) -> None:
+        self._kept = kept
+        self._findings: dict[str, list[Finding]] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Takes findings; order within a check is kept."""
+        for finding in findings:
+            self._counts[finding.check] += 1
+            if self._counts[finding.check] <= self._kept:
+                self._findings.setdefault(finding.check, []).append(finding)
+
+    def groups(self) -> tuple[FindingGroup, ...]:
+        """Worst first, then by name."""
+        groups = [FindingGroup(check, items[0].severity, self._counts[check], tuple(items)) for check, items in self._findings.items()]
+        return tuple(sorted(groups, key=lambda group: (-group.severity, group.check)))
