@@ -45,6 +45,8 @@ class AnnotatedObject(NamedTuple):
     mask: np.ndarray | None = None  # uint8 [height, width] of 0 and 1, of the annotated image; only where masks were asked for
     keypoints: tuple[Keypoint, ...] = ()
     extras: tuple[float, ...] = ()  # one for each of `Source.extra_features`
+    is_occluded: bool = False
+    is_depiction: bool = False  # Open Images: a drawing or a model of the object
 
 
 class AnnotatedImage(NamedTuple):
@@ -56,7 +58,8 @@ class AnnotatedImage(NamedTuple):
     size: tuple[int, int] | None  # height, width in pixels as the annotation claims; None where it does not say
     objects: tuple[AnnotatedObject, ...]
     where: str  # the annotation file and place that names this image
-    image_labels: tuple[str, ...] = ()  # classes that the whole image is labelled with, verified to be there
+    image_labels: tuple[str, ...] = ()  # classes that were looked for in the whole image
+    image_label_confidences: tuple[float, ...] = ()  # one a label: 1 verified to be there, 0 verified not to be there
     encoded: bytes | None = None  # the image file's content where it does not lie in a file of its own
     has_relative_boxes: bool = False  # boxes, keypoints are given in shares of height and width instead of pixels
 
@@ -87,6 +90,7 @@ class Source:
     object_features: tuple[str, ...]  # keys of data.schema that this format fills besides box and class
     class_ids: Mapping[str, int] | None = None  # None: the format has class names but no ids
     extra_features: tuple[str, ...] = ()  # float features of the format's own, one value an object (`AnnotatedObject.extras`)
+    notes: tuple[str, ...] = ()  # what the reader wants the user to hear once, one line each
 
 
 @dataclass(frozen=True)
