@@ -12,9 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.jobs import JOBS, Job, config_text
+from benchmarks.machine import describe_machine, describe_python
 from benchmarks.process_tree import TimedLine
 from benchmarks.records import DataSet, make_data_set
 from benchmarks.training_process import Side, run_training
@@ -138,20 +137,6 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
-def _versions(python: Path) -> str:
-    code = "import platform, importlib.metadata as m; print('Python', platform.python_version() + ', TensorFlow', m.version('tensorflow'))"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
-
-
-def _machine() -> dict[str, object]:
-    models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
-    return {
-        "processor": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-    }
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     arguments = _parse_arguments(argv)
@@ -171,8 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             runs = compare(job, data, pythons=pythons, folder=folder, repeats=arguments.repeats, say=lambda text: print(text, flush=True))
             comparisons.append(Comparison.of(job, runs))
             print(f"\n{comparisons[-1].table()}\n", flush=True)
-    versions = {side: _versions(python) for side, python in pythons.items()}
-    result = {"machine": _machine(), "versions": versions, "jobs": [each.as_dict() for each in comparisons]}
+    versions = {side: describe_python(python) for side, python in pythons.items()}
+    result = {"machine": describe_machine(), "versions": versions, "jobs": [each.as_dict() for each in comparisons]}
     path = arguments.json or folder / "comparison.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
