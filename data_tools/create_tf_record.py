@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from data_tools.annotated_image import AnnotatedImage, Source
+from data_tools.annotated_image import AnnotatedImage, ReadOptions, Source
 from data_tools.arguments import add_num_workers
-from data_tools.formats.coco import read_coco
-from data_tools.formats.voc import read_voc
+from data_tools.format_table import FORMATS
 from data_tools.parallel import ordered_map
 from data_tools.progress import progress
 from data_tools.shards import AtomicFiles, find_shards, label_map_path, shard_paths
@@ -26,8 +25,6 @@ from data_tools.tf_record import BrokenBoxes, EncodedImage, RecordEncoder
 from object_detection_ext.command_line import positive_int, run
 from object_detection_ext.data.label_map import LabelMap, LabelMapItem, load_label_map
 from object_detection_ext.errors import InputError
-
-FORMATS: dict[str, Callable[[Path, Path, Path | None], Source]] = {"voc": read_voc, "coco": read_coco}
 
 _MAX_MESSAGES = 50  # of one kind, in the report
 
@@ -64,7 +61,7 @@ def create_tf_record(
     """Writes the images of `source` to `OUTPUT-00000-of-0000N` and so on, image i to shard i modulo N: all shards, or none.
 
     Args:
-        source: what `read_voc` or `read_coco` returned.
+        source: what a format's reader returned.
         output: the prefix of the shards; its folder is made.
         num_shards: how many shards.
         label_map: the classes; where None, a map is written beside the records (`label_map_path`), with the ids of the format if it
@@ -84,7 +81,7 @@ def create_tf_record(
     classes = load_label_map(label_map) if label_map else _derive_label_map(source, num_workers=num_workers)
     encoder = RecordEncoder(source.load, source.object_features, classes, str(label_map or "made from the annotations"), broken_boxes)
     targets = shard_paths(output, num_shards) + ([] if label_map else [label_map_path(output)])
-    summary, places = Summary(outputs=targets), dict[str, str]()  # source id -> where it was annotated
+    summary, places = Summary(notes=list(source.notes), outputs=targets), dict[str, str]()  # source id -> where it was annotated
     with AtomicFiles(output, targets) as files:
         encoded = ordered_map(encoder, source.entries, num_workers=num_workers)
         with contextlib.closing(progress(encoded, total=num_images, label="converting")) as images:
@@ -144,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     if not arguments.images.is_dir():
         raise InputError(f"--images {arguments.images} is not a folder")
-    source = FORMATS[arguments.format](arguments.images, arguments.annotations, arguments.split_file)
+    source = FORMATS[arguments.format].read(ReadOptions(arguments.images, arguments.annotations, arguments.split_file))
     summary = create_tf_record(
         source,
         arguments.output,
@@ -161,7 +158,8 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m data_tools.create_tf_record", description="Annotated images into TFRecord shards.")
     parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="annotation format")
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder of images (JPEG, PNG)")
-    parser.add_argument("--annotations", required=True, type=Path, metavar="PATH", help="voc: folder of XML files; coco: instances JSON")
+    annotations_help = "; ".join(f"{name}: {format.annotations_help}" for name, format in FORMATS.items())
+    parser.add_argument("--annotations", required=True, type=Path, metavar="PATH", help=annotations_help)
     parser.add_argument("--split_file", type=Path, metavar="FILE", help="only these images, one id a line (voc: ImageSets/Main/*.txt)")
     parser.add_argument("--label_map", type=Path, metavar="FILE", help="label map; without it one is written beside the records")
     parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="shards become PREFIX-00000-of-0000N")

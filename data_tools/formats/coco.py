@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
-from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, Source
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, PixelBox, ReadOptions, Source
+from data_tools.formats.first_bytes import first_bytes
+from data_tools.formats.options import refuse_unused
 from data_tools.image_file import CONTROL_CHARACTERS, find_inside
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
@@ -18,6 +21,7 @@ from object_detection_ext.errors import InputError
 _OBJECT_FEATURES = (schema.OBJECT_CLASS_LABEL, schema.OBJECT_IS_CROWD, schema.OBJECT_AREA)
 _NOT_READ = ("segmentation", "keypoints", "coco_url", "flickr_url", "date_captured", "license")  # dropped while parsing: most of the memory
 
+_FIRST_KEY = re.compile(rb'\s*\{\s*"(info|licenses|images|annotations|categories)"\s*:')
 _LARGEST = 1e30  # beyond any coordinate or area, and within float32
 
 
@@ -28,14 +32,15 @@ class CocoEntry(NamedTuple):
     annotations: list[tuple[int, Mapping[str, Any]]]
 
 
-def read_coco(images: Path, annotations: Path, split_file: Path | None = None) -> Source:
+def read_coco(options: ReadOptions) -> Source:
     """Reads an instances file; category ids become label ids (gaps are legal), images without annotations stay as negatives.
 
     Args:
-        images: folder that `file_name` is relative to.
-        annotations: the instances JSON. `iscrowd` counts as 0 where absent, `area` as the box's.
-        split_file: takes only the images listed, one a line by file name, by its stem, or by id.
+        options: `images` is the folder that `file_name` is relative to, `annotations` the instances JSON (`iscrowd` counts as 0 where
+            absent, `area` as the box's); `split_file` lists the images to take, one a line by file name, by its stem, or by id.
     """
+    refuse_unused(options, "coco", "split_file")
+    annotations, split_file = options.annotations, options.split_file
     content = _load_json(annotations)
     categories = _read_categories(_items(content, "categories", annotations), annotations)
     listed = _items(content, "images", annotations)
@@ -47,7 +52,26 @@ def read_coco(images: Path, annotations: Path, split_file: Path | None = None) -
     used = {annotation["category_id"] for entry in entries for _, annotation in entry.annotations}
     # Exports of some labelling services carry an unused category 0, which a label map cannot.
     class_ids = {name: id_ for id_, name in categories.items() if id_ != 0 or id_ in used}
-    return Source(entries, CocoReader(images.resolve(), annotations, categories), _OBJECT_FEATURES, class_ids)
+    return Source(entries, CocoReader(options.images.resolve(), annotations, categories), _OBJECT_FEATURES, class_ids)
+
+
+def _recognise(folder: Path) -> ReadOptions | None:
+    """`annotations/instances_NAME.json` beside `images/NAME` or `NAME` as in COCO, or one JSON beside or among the images.
+
+    Raises:
+        InputError: there are several sets.
+    """
+    found = [
+        path for place in (folder / "annotations", folder) for path in sorted(place.glob("*.json")) if _FIRST_KEY.match(first_bytes(path))
+    ]
+    found = [path for path in found if path.name.startswith("instances")] or found
+    if not found:
+        return None
+    if len(found) > 1:
+        raise InputError(f"{folder} holds several COCO files: {', '.join(map(str, found))}; choose one with --annotations, and --images")
+    name = found[0].stem.removeprefix("instances_")
+    folders = (folder / "images" / name, folder / name, folder / "images", folder)
+    return ReadOptions(next(images for images in folders if images.is_dir()), found[0])
 
 
 @dataclass(frozen=True)
@@ -192,3 +216,6 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value) and not CONTROL_CHARACTERS.search(value)
+
+
+FORMAT = Format(read_coco, _recognise, "instances JSON")

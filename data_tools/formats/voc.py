@@ -12,7 +12,9 @@ from pathlib import Path
 
 from lxml import etree
 
-from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, Source
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, PixelBox, ReadOptions, Source
+from data_tools.formats.first_bytes import first_bytes
+from data_tools.formats.options import refuse_unused
 from data_tools.image_file import IMAGE_SUFFIXES, find_inside
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
@@ -21,18 +23,20 @@ from object_detection_ext.errors import InputError
 _OBJECT_FEATURES = (schema.OBJECT_CLASS_LABEL, schema.OBJECT_DIFFICULT, schema.OBJECT_TRUNCATED, schema.OBJECT_VIEW)
 # Second column of the class files in ImageSets/Main: the image shows the class (1), does not (-1), or shows it only as difficult (0).
 _CLASS_FLAG = re.compile(r"\s+-?[01]$")
+_ROOT = re.compile(rb"<annotation[\s>]")
 # Annotation files are downloaded: no entities, DTD or network; comments would split texts; libxml2's size limits stay on.
 _PARSER = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True)
 
 
-def read_voc(images: Path, annotations: Path, split_file: Path | None = None) -> Source:
+def read_voc(options: ReadOptions) -> Source:
     """Lists a VOC data set.
 
     Args:
-        images: folder of image files.
-        annotations: folder of XML files.
-        split_file: image ids, one a line, optionally followed by VOC's class flag; without it every XML file counts, by name.
+        options: `images` and `annotations` are the folders of image and XML files; `split_file` holds image ids, one a line, optionally
+            followed by VOC's class flag; without it every XML file counts, by name.
     """
+    refuse_unused(options, "voc", "split_file")
+    annotations, split_file = options.annotations, options.split_file
     if not annotations.is_dir():
         raise InputError(f"{annotations} is not a folder; the voc format needs a folder of XML files")
     if split_file is not None:
@@ -41,7 +45,7 @@ def read_voc(images: Path, annotations: Path, split_file: Path | None = None) ->
         paths = sorted(annotations.glob("*.xml"))
         if not paths:
             raise InputError(f"no *.xml file in {annotations}")
-    return Source(paths, VocReader(images.resolve()), _OBJECT_FEATURES)
+    return Source(paths, VocReader(options.images.resolve()), _OBJECT_FEATURES)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,16 @@ class VocReader:
             if found is not None:
                 return found, name
         raise InputError(f"{path}: no image {named!r} in {self.images}, nor one named {path.stem!r} with suffix .jpg, .jpeg or .png")
+
+
+def _recognise(folder: Path) -> ReadOptions | None:
+    """`Annotations` beside `JPEGImages` as in VOC, the same in lower case, or XML files among the images as labelImg leaves them."""
+    for place in (folder / "Annotations", folder / "annotations", folder):
+        first = min(place.glob("*.xml"), default=None)
+        if first is not None:
+            images = next(images for images in (folder / "JPEGImages", folder / "images", folder) if images.is_dir())
+            return ReadOptions(images, place) if _ROOT.search(first_bytes(first)) else None
+    return None
 
 
 def _split_paths(annotations: Path, split_file: Path) -> list[Path]:
@@ -150,3 +164,6 @@ def _flag(fields: Mapping[str, etree._Element], name: str, where: str) -> bool:
     if text not in ("0", "1"):
         raise InputError(f"{where}: <{name}> must be 0 or 1, got {text!r}")
     return text == "1"
+
+
+FORMAT = Format(read_voc, _recognise, "folder of XML files")

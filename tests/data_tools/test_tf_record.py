@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, ReadOptions
 from data_tools.create_tf_record import create_tf_record
 from data_tools.formats.coco import read_coco
 from data_tools.formats.voc import read_voc
@@ -143,11 +143,11 @@ def test_equal_to_the_original_converters(name, split, tmp_path, golden, test_da
     expected = content[f"{name}_{split}" if split else name]
     if name == "coco":
         root = test_data / "tinycoco"
-        source = read_coco(root / "images" / f"{split}2017", root / "annotations" / f"instances_{split}2017.json")
+        source = read_coco(ReadOptions(root / "images" / f"{split}2017", root / "annotations" / f"instances_{split}2017.json"))
     else:
         root = test_data / "bccd" / "BCCD"
         (tmp_path / "split.txt").write_text("\n".join(expected))
-        source = read_voc(root / "JPEGImages", root / "Annotations", tmp_path / "split.txt")
+        source = read_voc(ReadOptions(root / "JPEGImages", root / "Annotations", tmp_path / "split.txt"))
     output = tmp_path / "out.record"
     create_tf_record(source, output, broken_boxes="error")
 

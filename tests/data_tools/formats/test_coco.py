@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, ReadOptions
 from data_tools.formats.coco import read_coco
 from object_detection_ext.errors import InputError
 
 
 def load_all(coco_set, *, split_file=None) -> list[AnnotatedImage]:
-    source = read_coco(coco_set.images, coco_set.write(), split_file)
+    source = read_coco(ReadOptions(coco_set.images, coco_set.write(), split_file))
     return [source.load(entry) for entry in source.entries]
 
 
@@ -32,14 +32,14 @@ def test_images_in_file_order_with_their_objects(coco_set):
 
 
 def test_category_ids_are_label_ids(coco_set):
-    assert read_coco(coco_set.images, coco_set.annotations).class_ids == {"person": 1, "toothbrush": 90}
+    assert read_coco(ReadOptions(coco_set.images, coco_set.annotations)).class_ids == {"person": 1, "toothbrush": 90}
 
 
 def test_category_0_counts_only_where_used(coco_set):
     coco_set.content["categories"].append({"id": 0, "name": "things"})
-    assert read_coco(coco_set.images, coco_set.write()).class_ids == {"person": 1, "toothbrush": 90}
+    assert read_coco(ReadOptions(coco_set.images, coco_set.write())).class_ids == {"person": 1, "toothbrush": 90}
     coco_set.content["annotations"][0]["category_id"] = 0
-    assert read_coco(coco_set.images, coco_set.write()).class_ids == {"person": 1, "toothbrush": 90, "things": 0}
+    assert read_coco(ReadOptions(coco_set.images, coco_set.write())).class_ids == {"person": 1, "toothbrush": 90, "things": 0}
 
 
 def test_what_may_be_missing(coco_set):
@@ -153,4 +153,4 @@ def test_wrong_image(coco_set, change: dict[str, Any], message):
 def test_not_json(coco_set, text, message):
     coco_set.annotations.write_bytes(text)
     with pytest.raises(InputError, match=message):
-        read_coco(coco_set.images, coco_set.annotations)
+        read_coco(ReadOptions(coco_set.images, coco_set.annotations))

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox
-from data_tools.formats.voc import read_voc
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, ReadOptions
+from data_tools.formats.voc import FORMAT, read_voc
 from object_detection_ext.errors import InputError
 
 OBJECT = "<object><name>cat</name>{}<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40.5</ymax></bndbox></object>"
 
 
 def load_all(voc_set, split_file: Path | None = None) -> list[AnnotatedImage]:
-    source = read_voc(voc_set.images, voc_set.annotations, split_file)
+    source = read_voc(ReadOptions(voc_set.images, voc_set.annotations, split_file))
     return [source.load(entry) for entry in source.entries]
 
 
@@ -135,12 +135,12 @@ def test_missing_image(voc_set):
 
 def test_missing_folders(voc_set, tmp_path):
     with pytest.raises(InputError, match=r"no \*\.xml file in "):
-        read_voc(voc_set.images, voc_set.annotations)
+        read_voc(ReadOptions(voc_set.images, voc_set.annotations))
     with pytest.raises(InputError, match="is not a folder; the voc format needs a folder of XML files"):
-        read_voc(voc_set.images, tmp_path / "nothing")
+        read_voc(ReadOptions(voc_set.images, tmp_path / "nothing"))
     voc_set.add("one")
     with pytest.raises(FileNotFoundError):
-        read_voc(voc_set.images, voc_set.annotations, tmp_path / "nothing.txt")
+        read_voc(ReadOptions(voc_set.images, voc_set.annotations, tmp_path / "nothing.txt"))
 
 
 BILLION_LAUGHS = '<!ENTITY a0 "lol">' + "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 12))
@@ -159,3 +159,21 @@ def test_document_types_are_refused(voc_set, doctype):
     voc_set.write("one", f"{doctype}<annotation><object><name>&a11;</name></object></annotation>")
     with pytest.raises(InputError, match=r"one\.xml: a document type \(DTD\) is not allowed|Maximum entity amplification|not well-formed"):
         load_all(voc_set)
+
+
+def test_recognised(voc_set, tmp_path):
+    root = voc_set.images.parent
+    assert FORMAT.recognise(root) is None
+    voc_set.add("one")
+    assert FORMAT.recognise(root) == ReadOptions(voc_set.images, voc_set.annotations)
+    assert FORMAT.recognise(tmp_path) is None
+
+
+@pytest.mark.parametrize(("folders", "images"), [(("annotations", "images"), "images"), (("annotations",), "."), ((".",), ".")])
+def test_recognised_in_other_layouts(tmp_path, folders, images):
+    for folder in folders:
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folders[0] / "one.xml").write_text('<?xml version="1.0"?>\n<annotation verified="no"></annotation>')
+    assert FORMAT.recognise(tmp_path) == ReadOptions(tmp_path / images, tmp_path / folders[0])
+    (tmp_path / folders[0] / "one.xml").write_text("<annotations></annotations>")
+    assert FORMAT.recognise(tmp_path) is None
