@@ -22,6 +22,7 @@ from data_tools.parallel import ordered_map
 from data_tools.progress import progress
 from data_tools.shards import AtomicFiles, find_shards, label_map_path, shard_paths
 from data_tools.tf_record import BrokenBoxes, EncodedImage, RecordEncoder
+from data_tools.write_options import DEFAULT_OPTIONS, WriteOptions
 from object_detection_ext.command_line import positive_int, run
 from object_detection_ext.data.label_map import LabelMap, LabelMapItem, load_label_map
 from object_detection_ext.errors import InputError
@@ -52,38 +53,31 @@ class Summary:
 def create_tf_record(
     source: Source,
     output: Path,
-    *,
-    num_shards: int = 1,
-    label_map: Path | None = None,
-    broken_boxes: BrokenBoxes = "drop",
-    num_workers: int = 1,
+    options: WriteOptions = DEFAULT_OPTIONS,
 ) -> Summary:
     """Writes the images of `source` to `OUTPUT-00000-of-0000N` and so on, image i to shard i modulo N: all shards, or none.
 
     Args:
-        source: what a format's reader returned.
+        source: what a format's reader returned (`format_table.FORMATS`).
         output: the prefix of the shards; its folder is made.
-        num_shards: how many shards.
-        label_map: the classes; where None, a map is written beside the records (`label_map_path`), with the ids of the format if it
-            has any, else the names in alphabetical order from 1.
-        broken_boxes: what to do with a box that is empty, inverted or leaves the image: drop it, clip it to the image (dropped if
-            nothing is left), or stop.
-        num_workers: processes; the records do not depend on it.
+        options: how to write.
 
     Raises:
         InputError: an annotation, an image, the label map or the output is wrong; nothing was written then.
     """
-    num_images = len(source.entries)
+    num_images, num_shards, label_map = len(source.entries), options.num_shards, options.label_map
     if num_shards > num_images:
         raise InputError(f"--num_shards must be at most the number of images, {num_images}, got {num_shards}")
     if output.is_dir():
         raise InputError(f"--output {output} is a folder; give a file name prefix such as {output / 'train.record'}")
-    classes = load_label_map(label_map) if label_map else _derive_label_map(source, num_workers=num_workers)
-    encoder = RecordEncoder(source.load, source.object_features, classes, str(label_map or "made from the annotations"), broken_boxes)
-    targets = shard_paths(output, num_shards) + ([] if label_map else [label_map_path(output)])
+    classes = load_label_map(label_map) if label_map else _derive_label_map(source, num_workers=options.num_workers)
+    encoder = RecordEncoder(
+        source.load, source.object_features, classes, str(label_map or "made from the annotations"), options.broken_boxes
+    )
+    targets = (shard_paths(output, num_shards) if options.is_numbered else [output]) + ([] if label_map else [label_map_path(output)])
     summary, places = Summary(notes=list(source.notes), outputs=targets), dict[str, str]()  # source id -> where it was annotated
     with AtomicFiles(output, targets) as files:
-        encoded = ordered_map(encoder, source.entries, num_workers=num_workers)
+        encoded = ordered_map(encoder, source.entries, num_workers=options.num_workers)
         with contextlib.closing(progress(encoded, total=num_images, label="converting")) as images:
             for index, image in enumerate(images):
                 if image.source_id in places:
@@ -116,6 +110,10 @@ def _derive_label_map(source: Source, *, num_workers: int) -> LabelMap:
     return LabelMap.from_names(sorted(names))
 
 
+def _name_of(label_map: Path | None) -> str:
+    return str(label_map) if label_map else "made from the annotations"
+
+
 def _class_names(load: Callable[[Any], AnnotatedImage], entry: object) -> set[str]:
     return {item.class_text for item in load(entry).objects}
 
@@ -145,10 +143,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     summary = create_tf_record(
         source,
         arguments.output,
-        num_shards=arguments.num_shards,
-        label_map=arguments.label_map,
-        broken_boxes=arguments.broken_boxes,
-        num_workers=arguments.num_workers,
+        WriteOptions(
+            num_shards=arguments.num_shards,
+            label_map=arguments.label_map,
+            broken_boxes=arguments.broken_boxes,
+            num_workers=arguments.num_workers,
+        ),
     )
     report(summary, seconds=time.monotonic() - start)
     return 0

@@ -14,6 +14,7 @@ from data_tools.create_tf_record import create_tf_record
 from data_tools.formats.coco import read_coco
 from data_tools.formats.voc import read_voc
 from data_tools.tf_record import RecordEncoder
+from data_tools.write_options import WriteOptions
 from object_detection_ext.data import schema
 from object_detection_ext.data.label_map import LabelMap
 from object_detection_ext.errors import InputError
@@ -149,7 +150,7 @@ def test_equal_to_the_original_converters(name, split, tmp_path, golden, test_da
         (tmp_path / "split.txt").write_text("\n".join(expected))
         source = read_voc(ReadOptions(root / "JPEGImages", root / "Annotations", tmp_path / "split.txt"))
     output = tmp_path / "out.record"
-    create_tf_record(source, output, broken_boxes="error")
+    create_tf_record(source, output, WriteOptions(broken_boxes="error"))
 
     examples = read_examples([Path(f"{output}-00000-of-00001")])
     assert len(examples) == len(expected) > 5
