@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from data_tools.record_file import read_records
+from data_tools.record_file import read_record_at, read_records, record_positions
 from data_tools.tf_example import frame_record
 from object_detection_ext.errors import InputError
 
@@ -69,3 +69,20 @@ def test_says_when_a_file_is_compressed_or_missing(tmp_path):
         list(read_records(tmp_path / "z.record"))
     with pytest.raises(InputError, match=r"cannot read .*missing\.record: No such file"):
         list(read_records(tmp_path / "missing.record"))
+
+
+def test_positions_come_from_the_heads_alone_and_lead_to_the_payloads(path):
+    damaged(path, 13, 0x7E)  # in the payload of record 0
+    positions = list(record_positions(path))
+    assert positions == [(0, 0, 5), (1, 21, 0), (2, 37, 5000)]  # 12 bytes before each payload, 4 after
+    assert [read_record_at(path, position) for position in positions[1:]] == PAYLOADS[1:]
+    with pytest.raises(InputError, match="record 0 at byte 0: the checksum of the data does not fit"):
+        read_record_at(path, positions[0])
+
+
+def test_positions_stop_where_the_file_was_cut(path):
+    path.write_bytes(path.read_bytes()[:3000])
+    positions = record_positions(path)
+    assert [next(positions).number, next(positions).number] == [0, 1]
+    with pytest.raises(InputError, match="record 2 at byte 37: the file ends within this record, after 2,951 of 5,004 bytes"):
+        next(positions)
