@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from object_detection_ext.errors import InputError
+from object_detection_ext.errors import InputError, one_line
 
 
 def run(main: Callable[[], int]) -> int:
@@ -26,7 +26,7 @@ def run(main: Callable[[], int]) -> int:
         if isinstance(error, BrokenPipeError):  # `command | head`: the reader has left, nobody to tell
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {_message(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -50,8 +50,8 @@ def natural_int(text: str) -> int:
     return whole_number(text, least=0)
 
 
-def _one_line(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, InputError) and error.strerror:
         names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-        return f"{error.strerror}: {names}" if names else error.strerror
-    return " ".join(str(error).split("\n"))
+        return one_line(f"{error.strerror}: {names}" if names else error.strerror)
+    return one_line(str(error))
