@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,13 +47,17 @@ class ReaderSummary:
         return RecordPlace(self.paths[self.file_ids[image]], int(self.record_indices[image]))
 
     @cached_property
+    def object_names(self) -> tuple[str, ...]:
+        """N names of classes: the one in the label map, else the text, else the id."""
+        return tuple(
+            self.class_names.get(class_id) or text or (f"id {class_id}" if class_id else "no class")
+            for class_id, text in zip(self.class_ids.tolist(), self.class_texts, strict=True)
+        )
+
+    @cached_property
     def class_counts(self) -> Mapping[str, int]:
-        """Objects by class, largest first: the name in the label map, else the text, else the id."""
-        counts: dict[str, int] = {}
-        for class_id, text in zip(self.class_ids.tolist(), self.class_texts, strict=True):
-            name = self.class_names.get(class_id) or text or (f"id {class_id}" if class_id else "no class")
-            counts[name] = counts.get(name, 0) + 1
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        """Objects by class, largest first; classes as `object_names` calls them."""
+        return dict(sorted(Counter(self.object_names).items(), key=lambda item: (-item[1], item[0])))
 
 
 @dataclass(frozen=True, eq=False)
