@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from data_tools.annotated_image import Format
-from data_tools.formats import coco, voc
+from data_tools.formats import coco, csv_table, kitti, open_images, pets, voc
 
 FORMATS: dict[str, Format] = {
     "coco": coco.FORMAT,
+    "csv": csv_table.FORMAT,
+    "kitti": kitti.FORMAT,
+    "open_images": open_images.FORMAT,
+    "pets": pets.FORMAT,
     "voc": voc.FORMAT,
 }
