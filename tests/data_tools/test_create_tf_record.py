@@ -51,6 +51,7 @@ def test_voc_end_to_end(voc_set, output, read_examples, capsys):
         "a.record-00000-of-00002",
         "a.record-00001-of-00002",
         "a_label_map.pbtxt",
+        "a_manifest.json",
     ]
     label_map = load_label_map(output.parent / "a_label_map.pbtxt")
     assert [(item.id, item.name) for item in label_map.items] == [(1, "cat"), (2, "dog")]
@@ -71,6 +72,7 @@ def test_voc_end_to_end(voc_set, output, read_examples, capsys):
         str(output.with_name("a.record-00000-of-00002")),
         str(output.with_name("a.record-00001-of-00002")),
         str(output.with_name("a_label_map.pbtxt")),
+        str(output.with_name("a_manifest.json")),
     ]
 
 
@@ -95,7 +97,7 @@ def test_a_label_map_that_is_given_decides(coco_set, output, read_examples, tmp_
     coco_set.content["categories"].append({"id": 91, "name": "a class without objects"})
     coco_set.write()
     assert main([*coco_set.flags(output), f"--label_map={given}"]) == 0
-    assert [path.name for path in output.parent.iterdir()] == ["a.record-00000-of-00001"]
+    assert sorted(path.name for path in output.parent.iterdir()) == ["a.record-00000-of-00001", "a_manifest.json"]
     assert read_examples(shards(output))[0]["image/object/class/label"] == [5, 2]
 
 
@@ -108,7 +110,7 @@ def test_records_do_not_depend_on_the_workers(voc_set, output, capsys):
         contents.append({path.name: path.read_bytes() for path in output.parent.iterdir()})
         printed = capsys.readouterr()
         reports.append((printed.err, printed.out.splitlines()[1:]))
-    assert len(contents[0]) == 4
+    assert len(contents[0]) == 5
     assert contents[0] == contents[1] == contents[2]
     assert reports[0] == reports[1] == reports[2]
     assert "... and 100 more like this" in reports[0][0]
@@ -173,7 +175,7 @@ def test_no_label_map_can_be_made(voc_set, coco_set, output, fails):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--format=yolo"], "argument --format: invalid choice: 'yolo' (choose from "),
+        (["--format=yolov9"], "argument --format: invalid choice: 'yolov9' (choose from "),
         (["--num_shards=0"], "argument --num_shards: must be a whole number from 1, got '0'"),
         (["--num_workers=two"], "argument --num_workers: must be a whole number from 1, got 'two'"),
         (["--broken_boxes=keep"], "argument --broken_boxes: invalid choice: 'keep'"),
@@ -237,8 +239,9 @@ def test_a_stopped_run_leaves_nothing_that_looks_finished(voc_set, many, output,
     assert bool(list(output.parent.glob(".*.partial"))) == leaves_partials
 
     assert main([*voc_set.flags(output), *many]) == 0
-    assert [path.name for path in sorted(output.parent.iterdir())] == ["a.record-00000-of-00002", "a.record-00001-of-00002"]
-    assert all(path.stat().st_size > 700 * 50_000 for path in output.parent.iterdir())
+    names = ["a.record-00000-of-00002", "a.record-00001-of-00002", "a_manifest.json"]
+    assert [path.name for path in sorted(output.parent.iterdir())] == names
+    assert all(path.stat().st_size > 700 * 50_000 for path in shards(output))
 
 
 def test_a_disk_that_fills_up(voc_set, many, output, tmp_path):
