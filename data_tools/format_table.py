@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_tools.annotated_image import Format
-from data_tools.formats import coco, csv_table, kitti, open_images, pets, voc
+from data_tools.formats import coco, csv_table, kitti, open_images, pets, voc, yolo
 
 FORMATS: dict[str, Format] = {
     "coco": coco.FORMAT,
@@ -12,4 +12,5 @@ FORMATS: dict[str, Format] = {
     "open_images": open_images.FORMAT,
     "pets": pets.FORMAT,
     "voc": voc.FORMAT,
+    "yolo": yolo.FORMAT,
 }

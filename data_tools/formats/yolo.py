@@ -1,0 +1,314 @@
+"""YOLO: a text file an image, a row an object, coordinates in shares of the image (docs.ultralytics.com/datasets).
+
+A row is `class x y width height` with the box's centre, `class x1 y1 x2 y2 ...` for a polygon (segmentation, rotated boxes), or, where
+data.yaml has a `kpt_shape`, a box followed by its keypoints. The label file of `images/train/a.jpg` is `labels/train/a.txt`, or `a.txt`
+beside the image as darknet has it. An image without one is an image without objects.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, Keypoint, PixelBox, ReadOptions, Source
+from data_tools.formats.first_bytes import first_bytes
+from data_tools.formats.options import refuse_unused
+from data_tools.formats.yolo_description import YoloDescription, read_description
+from data_tools.image_file import find_inside, read_image
+from data_tools.image_folder import list_images
+from data_tools.masks import polygons_to_mask
+from data_tools.split_file import read_split_file
+from object_detection_ext.data import schema
+from object_detection_ext.errors import InputError
+
+_LARGEST_LABEL_FILE = 1 << 26  # bytes
+_ROUNDING = 1e-3  # of an image's side: writers keep few decimals, so a box at the edge may end a little outside
+_YAML_KEY = re.compile(rb"(?m)^(train|val|names|nc)\s*:")
+_DARKNET_KEY = re.compile(rb"(?m)^\s*names\s*=")
+
+
+class YoloEntry(NamedTuple):
+    """An image, by its name in the image folder, and its label file."""
+
+    name: str
+    labels: Path | None
+
+
+def read_yolo(options: ReadOptions) -> Source:
+    """Lists a YOLO data set; class index i becomes label id i + 1.
+
+    Args:
+        options: `images` is the folder of images, or one part of it such as `images/train`, `annotations` the data.yaml, obj.data or file
+            of class names. Where data.yaml names folders inside `images`, the images of these count, else all. `split_file` lists images
+            to take, as Ultralytics' train.txt does: the end of each line must be the name of an image, with or without its suffix.
+    """
+    refuse_unused(options, "yolo", "split_file", "include_masks", "include_keypoints")
+    description = read_description(options.annotations)
+    if options.include_keypoints and not description.num_keypoints:
+        raise InputError(f"{options.annotations} has no kpt_shape, so that its label files have no keypoints to include")
+    listed = list_images(options.images)
+    if options.split_file is not None:
+        names, notes = _select(listed, options.split_file, options.images), []
+    else:
+        names, notes = _named_parts(listed, description, options.images)
+    if not names:
+        raise InputError(f"no image in {options.images}")
+    places = LabelPlaces(options.images)
+    entries = [YoloEntry(name, places.find(name)) for name in names]
+    num_negatives = sum(entry.labels is None for entry in entries)
+    if num_negatives == len(entries):
+        raise InputError(f"no label file for any of {len(entries):,} images; {places.paths(names[0])[0]} is the first that was looked for")
+    if num_negatives:
+        notes.append(f"{num_negatives:,} of {len(entries):,} images have no label file: kept, as images without objects")
+    if options.split_file is None:
+        notes += _lost_labels(entries)
+    features = (schema.OBJECT_CLASS_LABEL,) + ((schema.OBJECT_MASK,) if options.include_masks else ())
+    features += (schema.OBJECT_KEYPOINT_X,) if options.include_keypoints else ()
+    rows = RowReader(description, options.include_keypoints)
+    reader = YoloReader(options.images.resolve(), rows, options.include_masks)
+    class_ids = {name: index + 1 for index, name in sorted(description.names.items())}
+    return Source(entries, reader, features, class_ids, notes=tuple(notes))
+
+
+def _recognise(folder: Path) -> ReadOptions | None:
+    """A data.yaml, darknet's obj.data, or a list of names as labelImg leaves it, beside the images or in `labels`.
+
+    Raises:
+        InputError: there are several data.yaml.
+    """
+    found = [path for suffix in ("*.yaml", "*.yml") for path in sorted(folder.glob(suffix)) if _YAML_KEY.search(first_bytes(path))]
+    found = [path for path in found if path.stem == "data"] or found
+    if len(found) > 1:
+        raise InputError(
+            f"{folder} holds several YOLO descriptions: {', '.join(map(str, found))}; choose one with --annotations, and --images"
+        )
+    found += [path for path in sorted(folder.glob("*.data")) if _DARKNET_KEY.search(first_bytes(path))]
+    found += [path for name in ("obj.names", "classes.txt", "labels/classes.txt") if (path := folder / name).is_file()]
+    return ReadOptions(folder / "images" if (folder / "images").is_dir() else folder, found[0]) if found else None
+
+
+def _select(names: Sequence[str], split_file: Path, images: Path) -> list[str]:
+    known = {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
+    numbers: dict[str, int] = {}
+    for number, line in read_split_file(split_file):
+        parts = line.replace("\\", "/").split("/")
+        name = next((known[end] for start in range(len(parts)) if (end := "/".join(parts[start:])) in known), None)
+        if name is None:
+            raise InputError(f"{split_file}:{number}: no end of {line!r} is the name of an image in {images}")
+        if name in numbers:
+            raise InputError(f"{split_file}:{number}: {name!r} is listed twice, first in line {numbers[name]}")
+        numbers[name] = number
+    return list(numbers)
+
+
+def _named_parts(names: list[str], description: YoloDescription, images: Path) -> tuple[list[str], list[str]]:
+    """The images in the folders that data.yaml names inside `images`, all where it names none; and notes."""
+    prefixes: dict[str, list[str]] = {}  # folder inside `images`, with "/" behind -> the parts that it is named for
+    for part, locations in description.parts.items():
+        for location in locations:
+            for prefix in _prefixes(location, description, images):
+                if prefix == "" or any(name.startswith(prefix) for name in names):
+                    prefixes.setdefault(prefix, []).append(part)
+                    break
+    if not prefixes or "" in prefixes:
+        lists = [location for locations in description.parts.values() for location in locations if location.endswith(".txt")]
+        hint = (
+            f"{description.path} names lists of images, such as {lists[0]}: all images were read; for one list give it as --split_file"
+            if lists
+            else ""
+        )
+        return names, [hint] if lists else []
+    kept, notes = [name for name in names if name.startswith(tuple(prefixes))], []
+    if len(prefixes) > 1:
+        one = images / next(iter(prefixes)).rstrip("/")
+        parts = ", ".join(dict.fromkeys(part for parts in prefixes.values() for part in parts))
+        notes.append(f"{description.path} has the parts {parts}: all were read; for one of them give its folder, such as --images {one}")
+    if len(kept) < len(names):
+        notes.append(f"{len(names) - len(kept):,} images in {images} are in no folder that {description.path} names: left out")
+    return kept, notes
+
+
+def _prefixes(location: str, description: YoloDescription, images: Path) -> Iterator[str]:
+    """What `location` may mean, as the start of image names; "" where all images lie in it. Names are compared, no folder is opened."""
+    home, folder = os.path.abspath(description.path.parent), os.path.abspath(images)
+    # Roboflow writes "../train/images" for a folder beside data.yaml; `path` often names a folder of another machine.
+    bases = (os.path.join(home, description.root), home)
+    for path in [os.path.normpath(os.path.join(base, name)) for name in (location, location.removeprefix("../")) for base in bases]:
+        if folder == path or folder.startswith(path.rstrip("/") + "/"):
+            yield ""
+        elif path.startswith(folder.rstrip("/") + "/"):
+            yield path[len(folder.rstrip("/")) + 1 :] + "/"
+
+
+def _lost_labels(entries: Sequence[YoloEntry]) -> list[str]:
+    """A note on label files without an image; YOLO's own tools pass over them without a word."""
+    used = {entry.labels for entry in entries if entry.labels is not None}
+    folders = {path.parent for path in used}
+    lost = sorted(
+        path
+        for folder in folders
+        if "labels" in folder.parts
+        for path in folder.glob("*.txt")
+        if path not in used and path.name != "classes.txt"
+    )
+    return [f"{len(lost):,} label files, such as {lost[0]}, have no image: not read"] if lost else []
+
+
+class LabelPlaces:
+    """Where the label file of an image lies: in `labels`, the mirror of the last folder called `images`, else beside the image.
+
+    Raises:
+        InputError: `labels` is a link that leads out of the data set.
+    """
+
+    def __init__(self, images: Path) -> None:
+        self._images = images.resolve()
+        self._mirror = self._images
+        parts = Path(os.path.abspath(images)).parts
+        if "images" in parts:
+            last = len(parts) - 1 - parts[::-1].index("images")
+            home = Path(*parts[:last])
+            self._mirror = Path(home, "labels", *parts[last + 1 :]).resolve()
+            if not self._mirror.is_relative_to(home.resolve()):
+                raise InputError(f"{home / 'labels'} is a link that leads out of {home}; label files must stay below it")
+
+    def paths(self, name: str) -> list[Path]:
+        """Where the label file of image `name` may lie, the likeliest place first."""
+        return [folder / path for folder, path in self._places(name)]
+
+    def find(self, name: str) -> Path | None:
+        """The label file, None where there is none; raises `InputError` where a link leads out of the folder of labels."""
+        return next((found for folder, path in self._places(name) if (found := find_inside(folder, path))), None)
+
+    def _places(self, name: str) -> Iterator[tuple[Path, str]]:
+        *folders, file = name.split("/")
+        file = os.path.splitext(file)[0] + ".txt"
+        if "images" in folders:
+            last = len(folders) - 1 - folders[::-1].index("images")
+            yield self._images, "/".join([*folders[:last], "labels", *folders[last + 1 :], file])
+        elif self._mirror != self._images:
+            yield self._mirror, "/".join([*folders, file])
+        yield self._images, "/".join([*folders, file])
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Turns the row of one object, in columns, into an object with its polygon in shares of the image, if it has one."""
+
+    description: YoloDescription
+    include_keypoints: bool = False
+
+    def __call__(self, columns: Sequence[str], where: str) -> tuple[AnnotatedObject, list[float]]:
+        index = _class_index(columns[0], self.description.names, where)
+        name = self.description.names[index]
+        where = f"{where} ({name})"
+        num_keypoints, keypoint_values = self.description.num_keypoints, self.description.keypoint_values
+        num_values = len(columns) - 1
+        if num_keypoints and num_values != 4 + num_keypoints * keypoint_values:
+            shape = f"kpt_shape [{num_keypoints}, {keypoint_values}]"
+            raise InputError(f"{where}: with {shape} a row has {5 + num_keypoints * keypoint_values} columns, got {num_values + 1}")
+        if not num_keypoints and num_values != 4 and (num_values < 6 or num_values % 2):
+            allowed = "5 (class, x, y, width, height), or 7, 9 and so on (class, and x and y of each point of a polygon)"
+            raise InputError(f"{where}: a row has {allowed}; got {num_values + 1} columns{_SCORE_HINT if num_values == 5 else ''}")
+        if num_values == 4 or num_keypoints:
+            y, x, height, width = (_share(columns[place], where) for place in (2, 1, 4, 3))
+            box = PixelBox(_snap(y - height / 2), _snap(x - width / 2), _snap(y + height / 2), _snap(x + width / 2))
+            keypoints = tuple(self._keypoints(columns[5:], where)) if self.include_keypoints else ()
+            return AnnotatedObject(name, box, where, keypoints=keypoints), []
+        polygon = [_snap(_share(text, where)) for text in columns[1:]]
+        box = PixelBox(min(polygon[1::2]), min(polygon[::2]), max(polygon[1::2]), max(polygon[::2]))
+        return AnnotatedObject(name, box, where), polygon
+
+    def _keypoints(self, columns: Sequence[str], where: str) -> Iterator[Keypoint]:
+        step = self.description.keypoint_values
+        for index in range(self.description.num_keypoints):
+            x, y = (_share(text, where) for text in columns[index * step : index * step + 2])
+            visibility = 2 if x or y else 0
+            if step == 3:
+                text = columns[index * step + 2]
+                if text.removesuffix(".0") not in ("0", "1", "2"):
+                    raise InputError(f"{where}: keypoint {index}: visibility must be 0, 1 or 2, got {text!r}")
+                visibility = int(text[0])
+            yield Keypoint(str(index), y, x, visibility)
+
+
+@dataclass(frozen=True)
+class YoloReader:
+    """Turns one entry into an AnnotatedImage, with boxes in shares of the image."""
+
+    images: Path  # resolved
+    rows: RowReader
+    include_masks: bool = False
+
+    def __call__(self, entry: YoloEntry) -> AnnotatedImage:
+        path = find_inside(self.images, entry.name)
+        if path is None:
+            raise InputError(f"{self.images / entry.name} is not there any more")
+        where = str(entry.labels or path)
+        lines = _read_lines(entry.labels) if entry.labels is not None else []
+        rows = [self.rows(line.split(), f"{where}:{number}") for number, line in lines]
+        size = None
+        objects = tuple(item for item, _ in rows)
+        if self.include_masks:
+            _, header = read_image(path)
+            size = (header.height, header.width)
+            objects = tuple(_with_mask(item, polygon, size) for item, polygon in rows)
+        return AnnotatedImage(path, entry.name, entry.name, size, objects, where, has_relative_boxes=True)
+
+
+def _with_mask(item: AnnotatedObject, polygon: Sequence[float], size: tuple[int, int]) -> AnnotatedObject:
+    if not polygon:
+        return item
+    height, width = size
+    points = [value * side for value, side in zip(polygon, (width, height) * (len(polygon) // 2), strict=True)]
+    try:
+        return item._replace(mask=polygons_to_mask([points], size))
+    except InputError as error:
+        raise InputError(f"{item.where}: {error}") from None
+
+
+def _read_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers from 1."""
+    size = path.stat().st_size
+    if size > _LARGEST_LABEL_FILE:
+        raise InputError(f"{path}: has {size:,} bytes, more than the {_LARGEST_LABEL_FILE:,} that a label file may have")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file in UTF-8: {error}") from None
+    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _class_index(text: str, names: Collection[int], where: str) -> int:
+    whole = text.removesuffix(".0")
+    if not (whole.isascii() and whole.isdecimal() and len(whole) < 10):
+        raise InputError(f"{where}: the class index must be a whole number from 0, got {text!r}")
+    if int(whole) not in names:
+        raise InputError(f"{where}: class index {whole} is not among the {len(names)} classes, {min(names)} to {max(names)}")
+    return int(whole)
+
+
+def _share(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(f"{where}: {text!r} is not a number") from None
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:
+        hint = "; are these pixels?" if 1 < value < 1e5 else ""
+        raise InputError(f"{where}: {text} is not between 0 and 1: coordinates are shares of the image's width and height{hint}")
+    return value
+
+
+def _snap(value: float) -> float:
+    if -_ROUNDING <= value < 0:
+        return 0.0
+    return 1.0 if 1 < value <= 1 + _ROUNDING else value
+
+
+_SCORE_HINT = "; six are a detection with its score, no ground truth"
+
+FORMAT = Format(read_yolo, _recognise, "data.yaml, obj.data, or a file of class names")

@@ -1,0 +1,142 @@
+"""Masks of objects, from polygons, run-length codes and PNG files to arrays of 0 and 1, and back to run-length codes.
+
+A mask is uint8 [height, width]. Polygons are filled by pycocotools, so that masks are those of the COCO tools to the pixel. Run-length
+codes are read here: files come from strangers, and pycocotools trusts what it reads.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from object_detection_ext.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LARGEST_MASK = 1 << 28  # pixels: 16,384 x 16,384
+
+_MOST_BITS = 50  # of one number in a compressed run-length code: ten characters
+
+
+def polygons_to_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
+    """The pixels inside any of the polygons, each `[x0, y0, x1, y1, ...]` in pixels with three points or more.
+
+    Raises:
+        InputError: there is no polygon, one has fewer points or an odd number of values, or a point lies further outside the image than
+            that is wide or high.
+    """
+    height, width = _checked_size(size)
+    if not polygons:
+        raise InputError("a mask needs a polygon, got none")
+    for index, polygon in enumerate(polygons):
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise InputError(f"polygon {index + 1} has {len(polygon)} values; it must be x and y of three points or more")
+        # Memory grows with the way round the polygon. NaN compares as false.
+        if not all(-side <= value <= 2 * side for start, side in ((0, width), (1, height)) for value in polygon[start::2]):
+            raise InputError(f"polygon {index + 1} has a point far outside the image, which is {width}x{height}")
+    coco_mask = _pycocotools_mask()
+    rle = coco_mask.merge(coco_mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width))
+    return rle_to_mask({"size": [height, width], "counts": rle["counts"].decode("ascii")}, size)
+
+
+def runs_to_pixels(runs: Sequence[int], count: int) -> np.ndarray:
+    """`count` pixels as uint8 [count] from run lengths, of 0 first and of 1 and 0 in turns after.
+
+    Raises:
+        InputError: a run is negative, or they are not `count` pixels together.
+    """
+    import numpy as np
+
+    if any(run < 0 for run in runs) or sum(runs) != count:
+        raise InputError(f"the run-length code has {sum(runs):,} pixels, or a negative run, where the mask has {count:,} pixels")
+    return np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs)
+
+
+def rle_to_mask(rle: Any, size: tuple[int, int]) -> np.ndarray:
+    """COCO's run-length code `{"size": [height, width], "counts": [...] or text}`, columns first.
+
+    Raises:
+        InputError: `rle` is not such a code, or not of an image of `size`.
+    """
+    height, width = _checked_size(size)
+    if not isinstance(rle, dict) or list(rle.get("size") or ()) != [height, width]:
+        got = rle.get("size") if isinstance(rle, dict) else rle
+        raise InputError(f"a run-length code must have size [{height}, {width}] (height, width) and counts, got {got!r}")
+    counts = rle.get("counts")
+    if isinstance(counts, str):
+        counts = uncompress_runs(counts)
+    elif not isinstance(counts, list) or not all(type(run) is int for run in counts):
+        raise InputError(f"the counts of a run-length code must be whole numbers or a text, got {str(counts)[:40]!r}")
+    return runs_to_pixels(counts, height * width).reshape(width, height).T
+
+
+def uncompress_runs(text: str) -> list[int]:
+    """The run lengths in COCO's compressed form (pycocotools, maskApi.c: rleFrString).
+
+    A character less 48 has five bits of a number, lowest first, and a sixth that says whether it goes on; the fifth bit of its last
+    character is the sign. From the fourth number on, each is the difference to the one two before.
+
+    Raises:
+        InputError: another character, or the text ends within a number.
+    """
+    runs, value, shift = list[int](), 0, 0
+    for character in text:
+        chunk = ord(character) - 48
+        if not 0 <= chunk < 64 or shift > _MOST_BITS:
+            raise InputError(f"the run-length code has the character {character!r} where none such is allowed")
+        value |= (chunk & 0x1F) << shift
+        shift += 5
+        if chunk & 0x20:
+            continue
+        if chunk & 0x10:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise InputError("the run-length code ends within a number")
+    return runs
+
+
+def mask_to_rle(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's compressed run-length code of a mask; `rle_to_mask` is the inverse."""
+    import numpy as np
+
+    rle = _pycocotools_mask().encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def png_to_mask(png: bytes, *, largest: int = LARGEST_MASK) -> np.ndarray:
+    """The mask in a PNG file, where all but 0 counts as 1.
+
+    Raises:
+        InputError: not a PNG of one channel, one that cannot be decoded, or one of more than `largest` pixels.
+    """
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            if image.width * image.height > largest:
+                raise InputError(f"a mask of {image.width}x{image.height} pixels, more than the {largest:,} that are allowed")
+            if len(image.getbands()) != 1:
+                raise InputError(f"a mask must be a PNG with one channel, got {image.mode}")
+            return (np.asarray(image) != 0).astype(np.uint8)
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"a mask that is not a whole PNG file: {error}") from None
+
+
+def _pycocotools_mask() -> Any:
+    from pycocotools import mask  # its own types say less than it takes
+
+    return mask
+
+
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    height, width = size
+    if height * width > LARGEST_MASK:
+        raise InputError(f"a mask of {width}x{height} pixels, more than the {LARGEST_MASK:,} that are allowed")
+    return height, width
