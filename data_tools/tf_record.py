@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox
-from data_tools.image_file import ImageHeader, read_image
+from data_tools.image_file import read_image
+from data_tools.image_header import ImageHeader, read_header
+from data_tools.object_features import KEYPOINT_KEYS, OBJECT_FEATURES, Grid, box_features, extra_features, keypoint_features
+from data_tools.orientation import ExifBoxes, is_same_shape, turn_annotation
+from data_tools.pixels import check_pixels, make_storable
 from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature, text_feature
 from object_detection_ext.data import schema
 from object_detection_ext.data.label_map import LabelMap
@@ -17,7 +21,7 @@ from object_detection_ext.errors import InputError
 
 BrokenBoxes = Literal["drop", "clip", "error"]
 
-_MAX_ASPECT_ERROR = 0.01  # an annotation of the same picture at another size has its aspect ratio up to rounding
+_ROUNDING = 1e-5  # shares are written with six digits or so: what leaves the image by less was meant to end at its edge
 
 
 class EncodedImage(NamedTuple):
@@ -29,13 +33,8 @@ class EncodedImage(NamedTuple):
     class_texts: tuple[str, ...]  # of the objects written
     broken_boxes: tuple[str, ...]  # one message each
     notes: tuple[str, ...]  # other messages
-
-
-class Frame(NamedTuple):
-    """The pixel grid that boxes are given on; differs from the stored image where that was resized after annotation."""
-
-    height: int
-    width: int
+    is_turned: bool = False  # stored upright, where the file is not
+    converted_from: str = ""  # the format of an image that was stored as PNG instead
 
 
 @dataclass(frozen=True)
@@ -47,46 +46,78 @@ class RecordEncoder:
     """
 
     load: Callable[[Any], AnnotatedImage]
-    object_features: tuple[str, ...]
+    object_features: tuple[str, ...]  # keys of data.schema; one of the keypoints stands for all five
     label_map: LabelMap
     label_map_name: str  # for messages: where the map comes from
     broken_boxes: BrokenBoxes = "drop"
+    extra_features: tuple[str, ...] = ()  # as in `Source`
+    exif_boxes: ExifBoxes = "auto"  # which pixels of an image with an EXIF orientation its boxes belong to
+    verify_images: bool = False  # decode every image
 
     def __call__(self, entry: object) -> EncodedImage:
         annotated = self.load(entry)
-        encoded, header = read_image(annotated.path)
-        frame, notes = _choose_frame(annotated, header)
-        objects, broken = _check_boxes(annotated.objects, frame, self.broken_boxes)
-        features = _image_features(annotated, encoded, header)
-        features |= self._object_features(objects, frame, area_scale=header.height * header.width / (frame.height * frame.width))
-        record = frame_record(encode_example(features))
-        texts = tuple(item.class_text for item in objects)
-        return EncodedImage(record, annotated.source_id, annotated.where, texts, broken, notes)
+        encoded, header = _read(annotated)
+        if self.verify_images or header.orientation != 1 or header.format not in ("jpeg", "png"):
+            return self._encode_decoded(annotated, encoded, header)
+        return self._encode(annotated, encoded, header)
 
-    def _object_features(self, objects: Sequence[AnnotatedObject], frame: Frame, *, area_scale: float) -> dict[str, bytes]:
-        height, width = frame
-        features = {
-            schema.OBJECT_XMIN: float_feature([item.box.x_min / width for item in objects]),
-            schema.OBJECT_XMAX: float_feature([item.box.x_max / width for item in objects]),
-            schema.OBJECT_YMIN: float_feature([item.box.y_min / height for item in objects]),
-            schema.OBJECT_YMAX: float_feature([item.box.y_max / height for item in objects]),
-            schema.OBJECT_CLASS_TEXT: text_feature([item.class_text for item in objects]),
-        }
-        more: dict[str, Callable[[], bytes]] = {
-            schema.OBJECT_CLASS_LABEL: lambda: int64_feature([self._label_id(item) for item in objects]),
-            schema.OBJECT_DIFFICULT: lambda: int64_feature([item.is_difficult for item in objects]),
-            schema.OBJECT_TRUNCATED: lambda: int64_feature([item.is_truncated for item in objects]),
-            schema.OBJECT_VIEW: lambda: text_feature([item.view for item in objects]),
-            schema.OBJECT_IS_CROWD: lambda: int64_feature([item.is_crowd for item in objects]),
-            schema.OBJECT_AREA: lambda: float_feature([item.area * area_scale for item in objects]),
-        }
-        return features | {key: more[key]() for key in self.object_features}
-
-    def _label_id(self, item: AnnotatedObject) -> int:
+    def _encode_decoded(self, annotated: AnnotatedImage, encoded: bytes, header: ImageHeader) -> EncodedImage:
+        is_turned, converted_from = header.orientation != 1, "" if header.format in ("jpeg", "png") else header.format
+        if is_turned:
+            annotated = turn_annotation(annotated, header, self.exif_boxes)
         try:
-            return self.label_map.id_of(item.class_text)
+            if self.verify_images:
+                check_pixels(encoded, header)
+            if is_turned or converted_from:
+                encoded, header = make_storable(encoded, header)
         except InputError as error:
-            raise InputError(f"{item.where}: {error}: {self.label_map_name}") from None
+            raise InputError(f"{_name_image(annotated)}: {error}") from None
+        return self._encode(annotated, encoded, header)._replace(is_turned=is_turned, converted_from=converted_from)
+
+    def _encode(self, annotated: AnnotatedImage, encoded: bytes, header: ImageHeader) -> EncodedImage:
+        grid, notes = _choose_grid(annotated, header)
+        objects, broken = _check_boxes(annotated.objects, annotated, grid, self.broken_boxes)
+        features = _image_features(annotated, encoded, header) | box_features(objects, grid) | self._more_features(annotated, objects, grid)
+        texts = tuple([item.class_text for item in objects])
+        return EncodedImage(frame_record(encode_example(features)), annotated.source_id, annotated.where, texts, broken, notes)
+
+    def _more_features(self, annotated: AnnotatedImage, objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, bytes]:
+        features = extra_features(self.extra_features, objects)
+        for key in self.object_features:
+            if key in OBJECT_FEATURES:
+                features[key] = OBJECT_FEATURES[key](objects, grid)
+            elif key == schema.OBJECT_CLASS_LABEL:
+                features[key] = int64_feature([self._label_id(item.class_text, item.where) for item in objects])
+            elif key == schema.IMAGE_CLASS_TEXT:
+                features[key] = text_feature(annotated.image_labels)
+            elif key == schema.IMAGE_CLASS_LABEL:
+                features[key] = int64_feature([self._label_id(text, annotated.where) for text in annotated.image_labels])
+            elif key == schema.IMAGE_CLASS_CONFIDENCE:
+                features[key] = float_feature(annotated.image_label_confidences)
+            elif key in KEYPOINT_KEYS:
+                features |= keypoint_features(objects, grid)
+            else:
+                raise ValueError(f"no reader fills {key}")
+        return features
+
+    def _label_id(self, text: str, where: str) -> int:
+        try:
+            return self.label_map.id_of(text)
+        except InputError as error:
+            raise InputError(f"{where}: {error}: {self.label_map_name}") from None
+
+
+def _read(annotated: AnnotatedImage) -> tuple[bytes, ImageHeader]:
+    if annotated.encoded is None:
+        return read_image(annotated.path)
+    try:
+        return annotated.encoded, read_header(annotated.encoded)
+    except InputError as error:
+        raise InputError(f"{annotated.where}: {error}") from None
+
+
+def _name_image(annotated: AnnotatedImage) -> str:
+    return annotated.where if annotated.encoded is not None else str(annotated.path)
 
 
 def _image_features(annotated: AnnotatedImage, encoded: bytes, header: ImageHeader) -> dict[str, bytes]:
@@ -101,34 +132,40 @@ def _image_features(annotated: AnnotatedImage, encoded: bytes, header: ImageHead
     }
 
 
-def _choose_frame(annotated: AnnotatedImage, header: ImageHeader) -> tuple[Frame, tuple[str, ...]]:
-    stored = Frame(header.height, header.width)
-    if annotated.size is None or annotated.size == stored:
-        return stored, ()
-    height, width = annotated.size
-    said = f"{annotated.where}: says {width}x{height}, {annotated.path} has {header.width}x{header.height} pixels"
-    if (width, height) == stored:
-        raise InputError(f"{said}: one of them is turned by 90 degrees, so the boxes cannot be placed; turn the image or its annotation")
-    if abs(width * header.height / (height * header.width) - 1) < _MAX_ASPECT_ERROR:
-        return Frame(height, width), (f"{said}: same shape, so the boxes were scaled to the image",)
-    return stored, (f"{said}: the boxes were taken as pixels of the image",)
+def _choose_grid(annotated: AnnotatedImage, header: ImageHeader) -> tuple[Grid, tuple[str, ...]]:
+    stored, notes = (header.height, header.width), ()
+    size = annotated.size or stored
+    if size != stored:
+        said = f"{annotated.where}: says {size[1]}x{size[0]}, {annotated.path} has {header.width}x{header.height} pixels:"
+        if size == (header.width, header.height):
+            raise InputError(f"{said} one of them is turned by 90 degrees, so boxes cannot be placed; turn the image or its annotation")
+        if not annotated.has_relative_boxes and is_same_shape(size, stored):
+            notes = (f"{said} same shape, so the boxes were scaled to the image",)
+        elif not annotated.has_relative_boxes:
+            size, notes = stored, (f"{said} the boxes were taken as pixels of the image",)
+    return Grid((1, 1) if annotated.has_relative_boxes else size, size, stored), notes
 
 
 def _check_boxes(
-    objects: Sequence[AnnotatedObject], frame: Frame, broken_boxes: BrokenBoxes
+    objects: Sequence[AnnotatedObject], annotated: AnnotatedImage, grid: Grid, broken_boxes: BrokenBoxes
 ) -> tuple[tuple[AnnotatedObject, ...], tuple[str, ...]]:
+    height, width = grid.extent
+    unit = "in shares of the image" if annotated.has_relative_boxes else f"image {width}x{height}"
     kept, messages = [], []
     for item in objects:
-        problem = _find_problem(item.box, frame)
+        problem = _find_problem(item.box, height, width)
+        if problem is not None and annotated.has_relative_boxes:
+            item = item._replace(box=_snap(item.box))
+            problem = _find_problem(item.box, height, width)
         if problem is None:
             kept.append(item)
             continue
         box = f"xmin {item.box.x_min:g}, ymin {item.box.y_min:g}, xmax {item.box.x_max:g}, ymax {item.box.y_max:g}"
-        message = f"{item.where}: box {problem} ({box}; image {frame.width}x{frame.height})"
+        message = f"{item.where}: box {problem} ({box}; {unit})"
         if broken_boxes == "error":
             raise InputError(message)
-        clipped = _clip(item.box, frame)
-        if broken_boxes == "clip" and _find_problem(clipped, frame) is None:
+        clipped = _clip(item.box, height, width)
+        if broken_boxes == "clip" and _find_problem(clipped, height, width) is None:
             kept.append(item._replace(box=clipped))
             messages.append(f"{message}: clipped")
         else:
@@ -136,17 +173,23 @@ def _check_boxes(
     return tuple(kept), tuple(messages)
 
 
-def _find_problem(box: PixelBox, frame: Frame) -> str | None:
-    if 0 <= box.x_min < box.x_max <= frame.width and 0 <= box.y_min < box.y_max <= frame.height:
+def _find_problem(box: PixelBox, height: float, width: float) -> str | None:
+    y_min, x_min, y_max, x_max = box
+    if 0 <= x_min < x_max <= width and 0 <= y_min < y_max <= height:
         return None
     if not all(map(math.isfinite, box)):
         return "is not finite"
-    if box.x_min > box.x_max or box.y_min > box.y_max:
+    if x_min > x_max or y_min > y_max:
         return "has its edges in the wrong order"
-    if box.x_min == box.x_max or box.y_min == box.y_max:
+    if x_min == x_max or y_min == y_max:
         return "is empty"
     return "leaves the image"
 
 
-def _clip(box: PixelBox, frame: Frame) -> PixelBox:
-    return PixelBox(max(box.y_min, 0.0), max(box.x_min, 0.0), min(box.y_max, frame.height), min(box.x_max, frame.width))
+def _snap(box: PixelBox) -> PixelBox:
+    """Edges within rounding of the image's edges, in shares, put onto them."""
+    return PixelBox(*[round(value) if -_ROUNDING < value < 0 or 1 < value < 1 + _ROUNDING else value for value in box])
+
+
+def _clip(box: PixelBox, height: float, width: float) -> PixelBox:
+    return PixelBox(max(box.y_min, 0.0), max(box.x_min, 0.0), min(box.y_max, height), min(box.x_max, width))

@@ -1,0 +1,122 @@
+"""The features of a record that hold one value, or one list, an object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from data_tools.annotated_image import AnnotatedObject, Keypoint
+from data_tools.pixels import encode_mask
+from data_tools.tf_example import bytes_feature, float_feature, int64_feature, text_feature
+from object_detection_ext.data import schema
+from object_detection_ext.errors import InputError
+
+KEYPOINT_KEYS = frozenset(
+    (
+        schema.OBJECT_KEYPOINT_X,
+        schema.OBJECT_KEYPOINT_Y,
+        schema.OBJECT_KEYPOINT_NUM,
+        schema.OBJECT_KEYPOINT_VISIBILITY,
+        schema.OBJECT_KEYPOINT_TEXT,
+    )
+)
+
+
+class Grid(NamedTuple):
+    """What an annotation's numbers are measured in; every size is (height, width)."""
+
+    extent: tuple[float, float]  # what boxes and keypoints are divided by: `annotated`, or (1, 1) for shares
+    annotated: tuple[int, int]  # pixels of the annotated image
+    stored: tuple[int, int]  # pixels of the stored image, which may have been resized after annotation
+
+    @property
+    def area_scale(self) -> float:
+        """Pixels of the stored image for one of the annotated image."""
+        return self.stored[0] * self.stored[1] / (self.annotated[0] * self.annotated[1])
+
+
+def box_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, bytes]:
+    """Boxes and class texts, which every record has."""
+    height, width = grid.extent
+    boxes = [item.box for item in objects]
+    return {
+        schema.OBJECT_XMIN: float_feature([box.x_min / width for box in boxes]),
+        schema.OBJECT_XMAX: float_feature([box.x_max / width for box in boxes]),
+        schema.OBJECT_YMIN: float_feature([box.y_min / height for box in boxes]),
+        schema.OBJECT_YMAX: float_feature([box.y_max / height for box in boxes]),
+        schema.OBJECT_CLASS_TEXT: text_feature([item.class_text for item in objects]),
+    }
+
+
+def keypoint_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, bytes]:
+    """Keypoints as the API's COCO converter lays them out: all points of the first object, then all of the second.
+
+    Every object gets the same points, as the API's decoder needs; one that lacks some has them at (0, 0), not labelled.
+    """
+    height, width = grid.extent
+    aligned = _align_keypoints(objects)
+    points = [point for each in aligned for point in each]
+    return {
+        schema.OBJECT_KEYPOINT_X: _numbers([point.x / width for point in points], objects, "keypoint"),
+        schema.OBJECT_KEYPOINT_Y: _numbers([point.y / height for point in points], objects, "keypoint"),
+        schema.OBJECT_KEYPOINT_NUM: int64_feature([sum(point.visibility > 0 for point in each) for each in aligned]),
+        schema.OBJECT_KEYPOINT_VISIBILITY: int64_feature([point.visibility for point in points]),
+        schema.OBJECT_KEYPOINT_TEXT: text_feature([point.name for point in points]),
+    }
+
+
+def extra_features(keys: Sequence[str], objects: Sequence[AnnotatedObject]) -> dict[str, bytes]:
+    """Float features of the format's own."""
+    return {key: _numbers([item.extras[index] for item in objects], objects, key) for index, key in enumerate(keys)}
+
+
+def _masks(objects: Sequence[AnnotatedObject], grid: Grid) -> bytes:
+    masks = []
+    for item in objects:
+        if item.mask is None:
+            raise InputError(f"{item.where}: has no mask, but the others have; leave masks out, or give one to every object")
+        if item.mask.shape != grid.annotated:
+            height, width = grid.annotated
+            raise InputError(f"{item.where}: the mask is [height, width] {list(item.mask.shape)}, its image {[height, width]}")
+        masks.append(encode_mask(item.mask, size=grid.stored))
+    return bytes_feature(masks)
+
+
+def _align_keypoints(objects: Sequence[AnnotatedObject]) -> list[tuple[Keypoint, ...]]:
+    names = {tuple([point.name for point in item.keypoints]) for item in objects}
+    if len(names) <= 1:
+        return [item.keypoints for item in objects]
+    all_names = dict.fromkeys(point.name for item in objects for point in item.keypoints)
+    aligned = []
+    for item in objects:
+        by_name = {point.name: point for point in item.keypoints}
+        if len(by_name) < len(item.keypoints):
+            raise InputError(f"{item.where}: two keypoints have the same name: {', '.join(point.name for point in item.keypoints)}")
+        aligned.append(tuple([by_name.get(name) or Keypoint(name, 0.0, 0.0, visibility=0) for name in all_names]))
+    return aligned
+
+
+def _numbers(values: list[float], objects: Sequence[AnnotatedObject], what: str) -> bytes:
+    """A float feature, its values checked."""
+    try:
+        if math.isfinite(sum(values)):
+            return float_feature(values)
+    except OverflowError:  # does not fit float32, or was an integer of hundreds of digits
+        pass
+    raise InputError(f"{objects[0].where.partition(': object')[0]}: a value of {what} is not finite or does not fit float32")
+
+
+# By key of `Source.object_features`, besides the class label and keypoints.
+OBJECT_FEATURES: Mapping[str, Callable[[Sequence[AnnotatedObject], Grid], bytes]] = {
+    schema.OBJECT_DIFFICULT: lambda objects, _: int64_feature([item.is_difficult for item in objects]),
+    schema.OBJECT_TRUNCATED: lambda objects, _: int64_feature([item.is_truncated for item in objects]),
+    schema.OBJECT_OCCLUDED: lambda objects, _: int64_feature([item.is_occluded for item in objects]),
+    schema.OBJECT_DEPICTION: lambda objects, _: int64_feature([item.is_depiction for item in objects]),
+    schema.OBJECT_VIEW: lambda objects, _: text_feature([item.view for item in objects]),
+    schema.OBJECT_IS_CROWD: lambda objects, _: int64_feature([item.is_crowd for item in objects]),
+    schema.OBJECT_GROUP_OF: lambda objects, _: int64_feature([item.is_group_of for item in objects]),
+    schema.OBJECT_AREA: lambda objects, grid: _numbers([item.area * grid.area_scale for item in objects], objects, "area"),
+    schema.OBJECT_WEIGHT: lambda objects, _: _numbers([item.weight for item in objects], objects, "weight"),
+    schema.OBJECT_MASK: _masks,
+}
