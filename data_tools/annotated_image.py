@@ -62,6 +62,7 @@ class AnnotatedImage(NamedTuple):
     image_label_confidences: tuple[float, ...] = ()  # one a label: 1 verified to be there, 0 verified not to be there
     encoded: bytes | None = None  # the image file's content where it does not lie in a file of its own
     has_relative_boxes: bool = False  # boxes, keypoints are given in shares of height and width instead of pixels
+    notes: tuple[str, ...] = ()  # what was left out or taken another way than it stands there, one line each with its place
 
 
 @dataclass(frozen=True)
