@@ -47,7 +47,7 @@ def lay_out_shards(output: Path, split_of: Sequence[int], options: WriteOptions,
     if sizes is None:
         numbers = [max(1, round(options.num_shards * share)) for share in shares]
         for split, number in enumerate(numbers):
-            if number > num_images[split]:
+            if number > num_images[split] and not options.allows_empty_shards:
                 of_split = f" of {names[split]}" if splits else ""
                 raise InputError(f"--num_shards must be at most the number of images{of_split}, {num_images[split]:,}, got {number:,}")
     else:

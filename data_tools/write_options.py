@@ -17,6 +17,7 @@ class WriteOptions:
 
     num_shards: int = 1  # of all splits together, each gets its share of them, at least one
     shard_megabytes: float | None = None  # about this many million bytes a shard; takes the place of `num_shards`
+    allows_empty_shards: bool = False  # for names that are fixed by other people's commands; else so many shards are refused
     is_numbered: bool = True  # False: one file (a split) that is named as the output says, without -00000-of-00001
     label_map: Path | None = None  # None: a map is written beside the records (`shards.label_map_path`)
     broken_boxes: BrokenBoxes = "drop"  # a box that is empty, inverted or leaves the image: drop it, clip it to the image, or stop
