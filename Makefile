@@ -1,5 +1,6 @@
 # make quickstart   set up, then the main job end to end on generated pictures
 # make test         set up, then the tests
+# make test-extra   what is slow or needs more than .venv: long fuzzing, Apache Beam, a browser
 # make check        what CI checks before the tests: lint, format, types, layers, generated protos
 # make protos       regenerate the *_pb2.py and *_pb2.pyi from the .proto files
 # make lock         write requirements.lock from pyproject.toml (UPGRADE=--upgrade for newer versions)
@@ -9,7 +10,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test check lint types layers protos protos-current lock clean
+.PHONY: help install quickstart test test-extra check lint types layers protos protos-current lock clean
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
 VENV ?= .venv
@@ -18,6 +19,8 @@ UPGRADE ?=
 
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+BEAM = build/beam
+BEAM_INSTALLED = $(BEAM)/.installed
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -39,6 +42,16 @@ quickstart: $(INSTALLED)
 
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -q
+
+# Beam has an environment of its own: .venv stays as it is locked, and the test without TensorFlow is the stricter one.
+test-extra: $(INSTALLED) $(BEAM_INSTALLED)
+	@$(BIN)/python -m pytest -q tests/extra --ignore tests/extra/test_beam.py
+	@$(BEAM)/bin/python -m pytest -q tests/extra/test_beam.py
+
+$(BEAM_INSTALLED): tests/extra/beam-requirements.txt
+	@rm -rf $(BEAM) && $(PYTHON) -m venv $(BEAM)
+	@$(BEAM)/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check -r $<
+	@touch $@
 
 check: lint types layers protos-current
 
