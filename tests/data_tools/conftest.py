@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
 from PIL import Image
 
 VOC_OBJECT = """<object><name>{0}</name><pose>Left</pose><truncated>1</truncated><difficult>0</difficult>
@@ -99,19 +102,52 @@ def coco_set(tmp_path: Path) -> CocoSet:
     return coco
 
 
+def _make_example_type() -> type[Message]:
+    """tf.Example (tensorflow/core/example/example.proto, feature.proto) without TensorFlow, whose import takes longer than the tests."""
+    field, file = descriptor_pb2.FieldDescriptorProto, descriptor_pb2.FileDescriptorProto(name="example", package="tests", syntax="proto3")
+    for kind, number_type in (("Bytes", field.TYPE_BYTES), ("Float", field.TYPE_FLOAT), ("Int64", field.TYPE_INT64)):
+        file.message_type.add(name=f"{kind}List").field.add(name="value", number=1, type=number_type, label=field.LABEL_REPEATED)
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, kind in enumerate(("bytes", "float", "int64"), start=1):
+        type_name = f".tests.{kind.capitalize()}List"
+        feature.field.add(name=f"{kind}_list", number=number, type=field.TYPE_MESSAGE, type_name=type_name, oneof_index=0)
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry", options=descriptor_pb2.MessageOptions(map_entry=True))
+    entry.field.add(name="key", number=1, type=field.TYPE_STRING)
+    entry.field.add(name="value", number=2, type=field.TYPE_MESSAGE, type_name=".tests.Feature")
+    entry_type = ".tests.Features.FeatureEntry"
+    features.field.add(name="feature", number=1, type=field.TYPE_MESSAGE, type_name=entry_type, label=field.LABEL_REPEATED)
+    example = file.message_type.add(name="Example")
+    example.field.add(name="features", number=1, type=field.TYPE_MESSAGE, type_name=".tests.Features")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tests.Example"))
+
+
+def _read_payloads(path: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file (tensorflow/core/lib/io/record_writer.h); test_tf_example.py compares their checksums."""
+    data, position = path.read_bytes(), 0
+    while position < len(data):
+        (length,) = struct.unpack_from("<Q", data, position)
+        yield data[position + 12 : position + 12 + length]
+        position += 16 + length
+    assert position == len(data)
+
+
 @pytest.fixture(scope="session")
 def read_examples() -> Callable[[Sequence[Path]], list[dict[str, list[Any]]]]:
-    """Parses records with TensorFlow: each a dict of key to list of values, texts decoded but for the image."""
-    import tensorflow as tf
+    """Parses records with protobuf: each a dict of key to list of values, texts decoded but for images and masks."""
+    example_type: Any = _make_example_type()
 
     def read(paths: Sequence[Path]) -> list[dict[str, list[Any]]]:
-        return [to_lists(tf.train.Example.FromString(record.numpy())) for path in paths for record in tf.data.TFRecordDataset(str(path))]
+        return [to_lists(example_type.FromString(payload)) for path in paths for payload in _read_payloads(path)]
 
     def to_lists(example: Any) -> dict[str, list[Any]]:
         features = {}
         for key, feature in example.features.feature.items():
             values = list(getattr(feature, feature.WhichOneof("kind")).value)
-            is_text = key != "image/encoded" and feature.HasField("bytes_list")
+            is_text = key not in ("image/encoded", "image/object/mask") and feature.HasField("bytes_list")
             features[key] = [value.decode() for value in values] if is_text else values
         return features
 
