@@ -51,7 +51,7 @@ def build_detection_task(config: Config, options: TaskOptions) -> DetectionTask:
         loss=loss,
         make_train_dataset=train_input.dataset if train_input else None,
         make_eval_dataset=eval_input.dataset if eval_input else None,
-        categories=_categories(inputs[-1].label_map if inputs else None, proto.model.ssd.num_classes),
+        categories=categories_of(inputs[-1].label_map if inputs else None, proto.model.ssd.num_classes),
         train_batch_size=proto.train_config.batch_size,
         check_input=_check_all([reader.raise_input_errors for reader in inputs]),
         metrics_per_category=True,
@@ -93,7 +93,7 @@ def _eval_input(proto: pipeline_pb2.TrainEvalPipelineConfig, detector: SsdDetect
     )
 
 
-def _categories(label_map: LabelMap | None, num_classes: int) -> dict[int, str]:
+def categories_of(label_map: LabelMap | None, num_classes: int) -> dict[int, str]:
     """Label id -> name; without a label map the ids name themselves."""
     if label_map is None:
         return {class_id: str(class_id) for class_id in range(1, num_classes + 1)}

@@ -86,7 +86,7 @@ class SsdDetector:
         Args:
             true_shapes: [B, 2] int32, from `preprocess`: detections are clipped to the content. None: to the whole input.
         """
-        clip_window = None if true_shapes is None else self._clip_window(true_shapes)
+        clip_window = None if true_shapes is None else self.clip_window(true_shapes)
         return self.postprocessing(self.decode(predictions.box_encodings), predictions.class_logits, clip_window=clip_window)
 
     def detect(self, images: tf.Tensor) -> Detections:
@@ -101,6 +101,7 @@ class SsdDetector:
         inputs, true_shapes = self.preprocess(images)
         return self.postprocess(self.predict(inputs), true_shapes)
 
-    def _clip_window(self, true_shapes: tf.Tensor) -> tf.Tensor:
+    def clip_window(self, true_shapes: tf.Tensor) -> tf.Tensor:
+        """What the content covers of the input: [B, 2] int32 from `preprocess` -> [B, 4] float32 boxes, normalised."""
         share = tf.cast(true_shapes, tf.float32) / tf.constant(self.input_shape[:2], tf.float32)  # [B, 2]
         return tf.concat([tf.zeros_like(share), share], axis=-1)  # [B, 4]
