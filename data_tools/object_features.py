@@ -23,17 +23,15 @@ KEYPOINT_KEYS = frozenset(
 )
 
 
+_LARGEST = 3.4028234663852886e38  # float32
+
+
 class Grid(NamedTuple):
     """What an annotation's numbers are measured in; every size is (height, width)."""
 
     extent: tuple[float, float]  # what boxes and keypoints are divided by: `annotated`, or (1, 1) for shares
     annotated: tuple[int, int]  # pixels of the annotated image
     stored: tuple[int, int]  # pixels of the stored image, which may have been resized after annotation
-
-    @property
-    def area_scale(self) -> float:
-        """Pixels of the stored image for one of the annotated image."""
-        return self.stored[0] * self.stored[1] / (self.annotated[0] * self.annotated[1])
 
 
 def box_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, bytes]:
@@ -58,8 +56,8 @@ def keypoint_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[st
     aligned = _align_keypoints(objects)
     points = [point for each in aligned for point in each]
     return {
-        schema.OBJECT_KEYPOINT_X: _numbers([point.x / width for point in points], objects, "keypoint"),
-        schema.OBJECT_KEYPOINT_Y: _numbers([point.y / height for point in points], objects, "keypoint"),
+        schema.OBJECT_KEYPOINT_X: _numbers([point.x / width for point in points], "keypoint x", objects),
+        schema.OBJECT_KEYPOINT_Y: _numbers([point.y / height for point in points], "keypoint y", objects),
         schema.OBJECT_KEYPOINT_NUM: int64_feature([sum(point.visibility > 0 for point in each) for each in aligned]),
         schema.OBJECT_KEYPOINT_VISIBILITY: int64_feature([point.visibility for point in points]),
         schema.OBJECT_KEYPOINT_TEXT: text_feature([point.name for point in points]),
@@ -68,7 +66,12 @@ def keypoint_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[st
 
 def extra_features(keys: Sequence[str], objects: Sequence[AnnotatedObject]) -> dict[str, bytes]:
     """Float features of the format's own."""
-    return {key: _numbers([item.extras[index] for item in objects], objects, key) for index, key in enumerate(keys)}
+    return {key: _numbers([item.extras[index] for item in objects], key, objects) for index, key in enumerate(keys)}
+
+
+def _areas(objects: Sequence[AnnotatedObject], grid: Grid) -> bytes:
+    scale = grid.stored[0] * grid.stored[1] / (grid.annotated[0] * grid.annotated[1])
+    return _numbers([item.area * scale for item in objects], "area", objects)
 
 
 def _masks(objects: Sequence[AnnotatedObject], grid: Grid) -> bytes:
@@ -97,14 +100,18 @@ def _align_keypoints(objects: Sequence[AnnotatedObject]) -> list[tuple[Keypoint,
     return aligned
 
 
-def _numbers(values: list[float], objects: Sequence[AnnotatedObject], what: str) -> bytes:
-    """A float feature, its values checked."""
+def _numbers(values: Sequence[float], what: str, owners: Sequence[AnnotatedObject]) -> bytes:
+    """A float feature of checked values, as many of each of the owners."""
     try:
         if math.isfinite(sum(values)):
             return float_feature(values)
-    except OverflowError:  # does not fit float32, or was an integer of hundreds of digits
+    except OverflowError:  # too large for float32
         pass
-    raise InputError(f"{objects[0].where.partition(': object')[0]}: a value of {what} is not finite or does not fit float32")
+    for index, value in enumerate(values):
+        if not -_LARGEST <= value <= _LARGEST:
+            where = owners[index * len(owners) // len(values)].where
+            raise InputError(f"{where}: {what} must be a number that float32 can hold, got {value:g}")
+    return float_feature(values)  # only their sum was too large
 
 
 # By key of `Source.object_features`, besides the class label and keypoints.
@@ -116,7 +123,7 @@ OBJECT_FEATURES: Mapping[str, Callable[[Sequence[AnnotatedObject], Grid], bytes]
     schema.OBJECT_VIEW: lambda objects, _: text_feature([item.view for item in objects]),
     schema.OBJECT_IS_CROWD: lambda objects, _: int64_feature([item.is_crowd for item in objects]),
     schema.OBJECT_GROUP_OF: lambda objects, _: int64_feature([item.is_group_of for item in objects]),
-    schema.OBJECT_AREA: lambda objects, grid: _numbers([item.area * grid.area_scale for item in objects], objects, "area"),
-    schema.OBJECT_WEIGHT: lambda objects, _: _numbers([item.weight for item in objects], objects, "weight"),
+    schema.OBJECT_AREA: _areas,
+    schema.OBJECT_WEIGHT: lambda objects, _: _numbers([item.weight for item in objects], "weight", objects),
     schema.OBJECT_MASK: _masks,
 }
