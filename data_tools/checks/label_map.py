@@ -1,0 +1,100 @@
+"""A label map by itself and against the model's num_classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from object_detection_ext.data.label_map import LabelMap, load_label_map
+from object_detection_ext.errors import InputError
+from object_detection_ext.findings import Check, Finding, Severity
+
+BAD_LABEL_MAP = Check(
+    "bad_label_map",
+    Severity.ERROR,
+    "a label map that is missing or cannot be meant: an item without id or name, merged or misplaced items, a doubled id or name, "
+    "id 0 for anything but background",
+    "correct the line that is named; gaps between ids are legal",
+)
+NO_LABEL_MAP = Check(
+    "no_label_map",
+    Severity.WARNING,
+    "an input reader without label map: labels cannot be checked against texts, and tables show numbers",
+    "set label_map_path",
+)
+ID_ABOVE_NUM_CLASSES = Check(
+    "id_above_num_classes",
+    Severity.ERROR,
+    "a label-map id above model.ssd.num_classes",
+    "set num_classes to the largest id of the label map",
+)
+NUM_CLASSES_ABOVE_IDS = Check(
+    "num_classes_above_ids",
+    Severity.WARNING,
+    "num_classes above the largest id: outputs that no object ever teaches",
+    "set num_classes to the largest id of the label map, unless a checkpoint with more classes is continued",
+)
+SIMILAR_NAMES = Check(
+    "similar_names",
+    Severity.WARNING,
+    "class names that differ by case, spaces, hyphens or underscores only, in a label map, between two of them, or in the records",
+    "give the class one name everywhere; two names are two classes",
+)
+CHECKS = (BAD_LABEL_MAP, NO_LABEL_MAP, ID_ABOVE_NUM_CLASSES, NUM_CLASSES_ABOVE_IDS, SIMILAR_NAMES)
+
+_SEPARATORS = re.compile(r"[\s_-]+")
+
+
+class NamedAt(NamedTuple):
+    """A class name and where it stands."""
+
+    name: str
+    where: str
+
+
+def check_label_map(path: Path, *, num_classes: int | None) -> tuple[LabelMap | None, tuple[Finding, ...]]:
+    """The label map, None where it cannot be read, and what is wrong with it."""
+    try:
+        label_map = load_label_map(path)
+    except OSError as error:
+        return None, (BAD_LABEL_MAP(path, f"the label map cannot be read: {error.strerror or error}", advice=_nearest_file(path)),)
+    except InputError as error:
+        where, _, message = str(error).partition(": ")
+        return None, (BAD_LABEL_MAP(where, message or str(error)),)
+    return label_map, tuple(_check_num_classes(label_map, path, num_classes))
+
+
+def names_in(label_map: LabelMap, where: str) -> Iterator[NamedAt]:
+    """Yields the names of a label map, for `check_names`."""
+    for item in label_map.items:
+        yield NamedAt(item.name, f"{where}: id {item.id}")
+
+
+def check_names(names: Iterable[NamedAt]) -> Iterator[Finding]:
+    """Yields each group of names that differ in nothing that a person would say aloud."""
+    groups: dict[str, dict[str, str]] = {}
+    for name, where in names:
+        groups.setdefault(_SEPARATORS.sub("", name.casefold()), {}).setdefault(name, where)
+    for spellings in groups.values():
+        if len(spellings) > 1:
+            listed = ", ".join(f"{name!r} ({where})" for name, where in spellings.items())
+            yield SIMILAR_NAMES(next(iter(spellings.values())), f"{listed} differ in spelling only")
+
+
+def _check_num_classes(label_map: LabelMap, path: Path, num_classes: int | None) -> Iterator[Finding]:
+    if num_classes is None:
+        return
+    above = [item for item in label_map.items if item.id > num_classes]
+    if above:
+        listed = ", ".join(f'{item.id} "{item.name}"' for item in above[:5]) + (f" and {len(above) - 5} more" if len(above) > 5 else "")
+        advice = f"set num_classes to {label_map.max_id}, the largest id of the label map"
+        yield ID_ABOVE_NUM_CLASSES(path, f"ids above num_classes {num_classes}: {listed}", advice=advice)
+    elif label_map.max_id < num_classes:
+        yield NUM_CLASSES_ABOVE_IDS(path, f"num_classes is {num_classes}, the largest id is {label_map.max_id}")
+
+
+def _nearest_file(path: Path) -> str:
+    beside = sorted(other.name for other in path.parent.glob("*.pbtxt")) if path.parent.is_dir() else []
+    return f"in {path.parent} there are {', '.join(beside[:5])}" if beside else "give the path of a label map"
