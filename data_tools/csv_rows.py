@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import NamedTuple, overload
 
 from data_tools.formats.first_bytes import first_bytes
+from data_tools.progress import progress
 from object_detection_ext.errors import InputError
 
 _LONGEST_LINE = 1 << 16  # bytes
+_BLOCK = 1 << 20  # bytes read at a time to count lines
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -120,7 +122,8 @@ def index_rows(path: Path, column: int, number_of: Callable[[str, int], int | No
     """
     numbers, offsets, lengths, lines = array("q"), array("q"), array("q"), array("q")
     num_left_out, last_name, number = 0, None, None
-    for line_number, offset, line in itertools.islice(_lines(path), int(has_header), None):
+    lines_found = progress(_lines(path), total=_count_lines(path), label=f"reading {path.name}", unit="rows")
+    for line_number, offset, line in itertools.islice(lines_found, int(has_header), None):
         name = _cell(line, column, path, line_number)
         is_new = name != last_name
         if is_new:
@@ -189,6 +192,11 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
             if line.strip(b", \r\n"):
                 yield number, offset, line
             offset += len(line)
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
 
 
 def _cell(line: bytes, column: int, path: Path, number: int) -> bytes:

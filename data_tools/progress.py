@@ -13,7 +13,7 @@ _TERMINAL_INTERVAL, _LOG_INTERVAL = 0.1, 10.0  # seconds between two updates
 _BAR_WIDTH = 30
 
 
-def progress(items: Iterable[Item], *, total: int, label: str) -> Generator[Item, None, None]:
+def progress(items: Iterable[Item], *, total: int, label: str, unit: str = "images") -> Generator[Item, None, None]:
     """Yields the items and shows how many of `total` have gone by, at what rate, and the time left."""
     is_terminal = sys.stderr.isatty()
     interval = _TERMINAL_INTERVAL if is_terminal else _LOG_INTERVAL
@@ -24,18 +24,18 @@ def progress(items: Iterable[Item], *, total: int, label: str) -> Generator[Item
             yield item
             now = time.monotonic()
             if now - shown >= interval:
-                _show(label, done, total, now - start, is_terminal=is_terminal)
+                _show(label, done, total, unit, now - start, is_terminal=is_terminal)
                 shown = now
     finally:
         if done and (is_terminal or shown > start):
-            _show(label, done, total, time.monotonic() - start, is_terminal=is_terminal)
+            _show(label, done, total, unit, time.monotonic() - start, is_terminal=is_terminal)
             if is_terminal:
                 print(file=sys.stderr)
 
 
-def _show(label: str, done: int, total: int, seconds: float, *, is_terminal: bool) -> None:
+def _show(label: str, done: int, total: int, unit: str, seconds: float, *, is_terminal: bool) -> None:
     rate = done / max(seconds, 1e-9)
-    line = f"{label} {done:,}/{total:,} images, {rate:,.0f}/s, {_clock((total - done) / rate)} left"
+    line = f"{label} {done:,}/{total:,} {unit}, {rate:,.0f}/s, {_clock((total - done) / rate)} left"
     if is_terminal:
         filled = round(_BAR_WIDTH * done / max(total, 1))
         print(f"\r[{'#' * filled}{' ' * (_BAR_WIDTH - filled)}] {line}\x1b[K", end="", file=sys.stderr, flush=True)

@@ -91,8 +91,10 @@ class KittiReader:
             lines = _read_lines(find_inside(self.annotations, entry.labels), where)
         objects = [_read_object(columns, line_where) for line_where, columns in lines]
         regions = [item.box for item in objects if item.class_text == DONT_CARE] if self.clears_dont_care else []
-        kept = tuple([item for item in objects if self._counts(item.class_text) and not any(_overlap(item.box, box) for box in regions)])
-        return AnnotatedImage(path, entry.image, entry.image, None, kept, where)
+        wanted = [item for item in objects if self._counts(item.class_text)]
+        kept = [item for item in wanted if not any(_overlap(item.box, box) for box in regions)]
+        notes = (f"{where}: {len(wanted) - len(kept)} objects that overlap a DontCare region: left out",) if len(kept) < len(wanted) else ()
+        return AnnotatedImage(path, entry.image, entry.image, None, tuple(kept), where, notes=notes)
 
     def _counts(self, class_text: str) -> bool:
         return class_text != DONT_CARE and (self.classes is None or class_text in self.classes)

@@ -92,10 +92,11 @@ def test_regions_that_nobody_annotated_are_no_objects(kitti):
     ],
 )
 def test_objects_in_regions_that_nobody_annotated_go_on_demand(kitti, region, kept):
-    kitti.add("0", CAR, DONT_CARE.format(*region), CYCLIST)
+    path = kitti.add("0", CAR, DONT_CARE.format(*region), CYCLIST)
     source = read_kitti(kitti.options)
-    reader = dataclasses.replace(source.load, clears_dont_care=True)
-    assert [item.class_text for item in reader(source.entries[0]).objects] == kept
+    image = dataclasses.replace(source.load, clears_dont_care=True)(source.entries[0])
+    assert [item.class_text for item in image.objects] == kept
+    assert image.notes == ((f"{path}: {2 - len(kept)} objects that overlap a DontCare region: left out",) if len(kept) < 2 else ())
 
 
 def test_classes_to_keep(kitti):
