@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from data_tools.annotated_image import AnnotatedImage
@@ -15,7 +16,7 @@ from data_tools.manifest import make_manifest, tool_version
 from data_tools.parallel import ordered_map
 from data_tools.progress import progress
 from data_tools.record_writer import RecordWriter, ShardState
-from data_tools.shards import AtomicFiles
+from data_tools.shards import AtomicFiles, find_shards
 from data_tools.tf_record import EncodedImage
 from data_tools.write_options import WriteOptions
 from object_detection_ext.errors import InputError
@@ -33,6 +34,7 @@ class Conversion:
         self._earlier: Mapping[str, Any] | None = None
         self._num_done = 0  # entries, from the first on
         self._source_ids: set[str] = set()
+        self._resume_notes: list[str] = []  # of this run alone: what the summary holds goes into the journal
 
     def read_journal(self) -> None:
         """Looks for a run to go on with.
@@ -56,21 +58,25 @@ class Conversion:
                 self._add(image, writer)
                 if self._journal.is_due:
                     self._save(writer)
-        self._finish(files, writer)
+        if self._options.resumes:
+            self._save(writer)  # a kill while files are renamed is gone on from, too
+        finish(self._plan, files, self.summary, writer.states(), self._options)
+        self.summary.notes.add(self._resume_notes)
 
     @functools.cached_property
     def _fingerprint(self) -> dict[str, str]:
-        settings = {"version": tool_version(), "label map": self._plan.label_map.items} | self._options.settings()
-        return fingerprint(settings | {**self._options.arguments}, self._plan.entries, self._options.inputs)
+        dealt = hashlib.sha256(",".join(map(str, self._plan.layout.shard_of)).encode()).hexdigest()[:12]
+        settings = {"version": tool_version(), "label map": self._plan.label_map.items} | self._options.settings() | {**self._options.arguments}
+        return fingerprint(settings, self._plan.entries, self._options.inputs) | {"shards of the images": dealt}
 
     def _go_on(self, writer: RecordWriter) -> None:
         """Takes over what an earlier run has finished; what it has not vouched for is cut off."""
         if self._earlier is None:
             writer.clear()
-            self.summary.notes.add(["--resume: found no unfinished run, so all images are converted"])
+            self._resume_notes.append("--resume: found no unfinished run, so all images are converted")
             return
         if not writer.go_on([ShardState(*state) for state in self._earlier["shards"]]):
-            self.summary.notes.add(["--resume: the unfinished shards are not what their journal says, so all images are converted anew"])
+            self._resume_notes.append("--resume: the unfinished shards are not what their journal says, so all images are converted anew")
             return
         summary = Summary.from_json(self._earlier["summary"])
         summary.outputs, self.summary = self.summary.outputs, summary
@@ -106,17 +112,25 @@ class Conversion:
         }
         self._journal.write(content)
 
-    def _finish(self, files: AtomicFiles, writer: RecordWriter) -> None:
-        if self._options.resumes:
-            self._save(writer)  # a kill while files are renamed is gone on from, too
-        states = writer.states()
-        if self._plan.label_map_target:
-            self._plan.label_map.save(files.partial_path(len(states)))
-        if self._plan.manifest_target:
-            last = len(self._plan.targets) - 1
-            files.cut(last, 0)
-            files.write(last, make_manifest(self._plan, self.summary, states, self._options.arguments))
-        files.commit()
+
+def finish(plan: ConversionPlan, files: AtomicFiles, summary: Summary, states: Sequence[ShardState], options: WriteOptions) -> None:
+    """Writes the label map and the manifest and gives all files their names; the shards are written."""
+    if plan.label_map_target:
+        plan.label_map.save(files.partial_path(len(states)))
+    if plan.manifest_target:
+        last = len(plan.targets) - 1
+        files.cut(last, 0)
+        files.write(last, make_manifest(plan, summary, states, options.arguments))
+    files.commit()
+
+
+def note_other_shards(plan: ConversionPlan, summary: Summary) -> None:
+    """Adds a note where shards of another number stand beside the new ones."""
+    others = [path for prefix in plan.layout.prefixes for path in find_shards(prefix) if path not in plan.targets]
+    if others:
+        summary.notes.add(
+            [f"{len(others)} shards of an earlier run, such as {others[0]}, stand beside the new ones: mind your glob patterns"]
+        )
 
 
 def _source_id(load: Callable[[Any], AnnotatedImage], entry: object) -> str:

@@ -26,9 +26,10 @@ _AUTO = "auto"
 _NOT_RECORDED = ("output", "num_workers", "resume")
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None, *, program: str = "create_tf_record", epilog: str | None = None) -> argparse.Namespace:
     """Reads the flags; ends the process with code 2 where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m data_tools.create_tf_record", description="Annotated images into TFRecord shards.")
+    description = "Annotated images into TFRecord shards."
+    parser = argparse.ArgumentParser(prog=f"python -m data_tools.{program}", description=description, epilog=epilog)
     _add_reading(parser)
     _add_choice(parser)
     _add_splitting(parser)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_tools.annotated_image import Source
-from data_tools.conversion import Conversion
+from data_tools.conversion import Conversion, note_other_shards
 from data_tools.conversion_arguments import choose_format, parse_arguments, write_options
 from data_tools.conversion_plan import plan_conversion
 from data_tools.conversion_summary import Summary, report
 from data_tools.journal import Journal
-from data_tools.shards import AtomicFiles, find_shards, journal_path
+from data_tools.shards import AtomicFiles, journal_path
 from data_tools.write_options import DEFAULT_OPTIONS, WriteOptions
 from object_detection_ext.command_line import run
 
@@ -45,13 +45,8 @@ def create_tf_record(source: Source, output: Path, options: WriteOptions = DEFAU
             cleanup.callback(journal.remove)
         conversion.run(files)
         journal.remove()
-    summary = conversion.summary
-    others = [path for prefix in plan.layout.prefixes for path in find_shards(prefix) if path not in plan.targets]
-    if others:
-        summary.notes.add(
-            [f"{len(others)} shards of an earlier run, such as {others[0]}, stand beside the new ones: mind your glob patterns"]
-        )
-    return summary
+    note_other_shards(plan, conversion.summary)
+    return conversion.summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
