@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,6 +92,7 @@ class Source:
     class_ids: Mapping[str, int] | None = None  # None: the format has class names but no ids
     extra_features: tuple[str, ...] = ()  # float features of the format's own, one value an object (`AnnotatedObject.extras`)
     notes: tuple[str, ...] = ()  # what the reader wants the user to hear once, one line each
+    class_keypoints: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)  # for the label map: class -> (id, name), from 1
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def derive_label_map(source: Source, facts: Survey | None) -> LabelMap:
         if by_id and by_id[0][1] < 1:
             name, id_ = by_id[0]
             raise InputError(f"category {name!r} has id {id_}, but label ids start at 1 (0 is background); give a --label_map")
-        return LabelMap(tuple(LabelMapItem(id=id_, name=name, display_name=name) for name, id_ in by_id))
+        keypoints = source.class_keypoints
+        return LabelMap(tuple(LabelMapItem(id_, name, display_name=name, keypoints=keypoints.get(name, ())) for name, id_ in by_id))
     if facts is None or not facts.class_texts:
         raise InputError("the annotations hold no object, so that no label map can be made from them; give a --label_map")
     return LabelMap.from_names(facts.class_texts)
