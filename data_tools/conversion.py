@@ -66,7 +66,9 @@ class Conversion:
     @functools.cached_property
     def _fingerprint(self) -> dict[str, str]:
         dealt = hashlib.sha256(",".join(map(str, self._plan.layout.shard_of)).encode()).hexdigest()[:12]
-        settings = {"version": tool_version(), "label map": self._plan.label_map.items} | self._options.settings() | {**self._options.arguments}
+        settings = (
+            {"version": tool_version(), "label map": self._plan.label_map.items} | self._options.settings() | {**self._options.arguments}
+        )
         return fingerprint(settings, self._plan.entries, self._options.inputs) | {"shards of the images": dealt}
 
     def _go_on(self, writer: RecordWriter) -> None:

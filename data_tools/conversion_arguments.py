@@ -14,6 +14,7 @@ from data_tools.annotated_image import Format, ReadOptions
 from data_tools.arguments import add_num_workers
 from data_tools.format_table import FORMATS
 from data_tools.image_groups import NameGroups
+from data_tools.orientation import ExifBoxes
 from data_tools.selection import Selection
 from data_tools.splits import Splits, parse_splits
 from data_tools.tf_record import BrokenBoxes
@@ -80,6 +81,8 @@ def write_options(arguments: argparse.Namespace, reading: ReadOptions) -> WriteO
         shard_megabytes=arguments.shard_megabytes,
         label_map=arguments.label_map,
         broken_boxes=arguments.broken_boxes,
+        exif_boxes=arguments.exif_boxes,
+        verify_images=arguments.verify_images,
         selection=selection,
         splits=splits,
         writes_manifest=not arguments.no_manifest,
@@ -123,6 +126,13 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--class_descriptions", type=Path, metavar="FILE", help="Open Images: CSV of label codes and names")
     group.add_argument(
         "--hierarchy", type=Path, metavar="FILE", help="Open Images: JSON of classes and their parts, to add an object's parents"
+    )
+    group.add_argument("--verify_images", action="store_true", help="decode every image and stop at a broken one; slower")
+    group.add_argument(
+        "--exif_boxes",
+        choices=get_args(ExifBoxes),
+        default="auto",
+        help="which pixels of an image with an EXIF orientation its boxes were drawn on; auto (default): as its size there tells",
     )
     group.add_argument(
         "--broken_boxes", choices=get_args(BrokenBoxes), default="drop", help="boxes that are empty or leave the image; default drop"

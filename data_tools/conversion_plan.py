@@ -56,10 +56,19 @@ def plan_conversion(source: Source, output: Path, options: WriteOptions) -> Conv
         split_of, more_notes = deal_out(options.splits, source, facts, indices, num_workers=options.num_workers)
         notes += more_notes
     sizes = [facts.images[index].num_bytes for index in indices] if facts and options.shard_megabytes else None
-    map_name = str(options.label_map or "made from the annotations")
+    encoder = RecordEncoder(
+        source.load,
+        source.object_features,
+        classes,
+        label_map_name=str(options.label_map or "made from the annotations"),
+        broken_boxes=options.broken_boxes,
+        extra_features=source.extra_features,
+        exif_boxes=options.exif_boxes,
+        verify_images=options.verify_images,
+    )
     return ConversionPlan(
         entries=source.entries if len(indices) == len(source.entries) else Subset(source.entries, indices),
-        encoder=RecordEncoder(source.load, source.object_features, classes, map_name, options.broken_boxes),
+        encoder=encoder,
         layout=lay_out_shards(output, split_of, options, sizes=sizes),
         label_map=classes,
         label_map_target=None if label_map else label_map_path(output),

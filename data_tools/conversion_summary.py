@@ -38,6 +38,8 @@ class SplitSummary:
     num_images: int = 0
     num_negatives: int = 0  # images without objects
     num_broken_boxes: int = 0
+    num_turned: int = 0  # images stored upright, where their file is not
+    converted: Counter[str] = field(default_factory=Counter)  # images stored as PNG, by the format of their file
     objects: Counter[str] = field(default_factory=Counter)  # by class text
 
     def add(self, image: EncodedImage) -> None:
@@ -45,6 +47,9 @@ class SplitSummary:
         self.num_images += 1
         self.num_negatives += not image.class_texts
         self.num_broken_boxes += len(image.broken_boxes)
+        self.num_turned += image.is_turned
+        if image.converted_from:
+            self.converted[image.converted_from] += 1
         self.objects.update(image.class_texts)
 
 
@@ -83,6 +88,16 @@ class Summary:
         """By class text, in all splits."""
         return sum((split.objects for split in self.splits), Counter[str]())
 
+    @property
+    def num_turned(self) -> int:
+        """Images stored upright, in all splits."""
+        return sum(split.num_turned for split in self.splits)
+
+    @property
+    def converted(self) -> Counter[str]:
+        """Images stored as PNG, by the format of their file, in all splits."""
+        return sum((split.converted for split in self.splits), Counter[str]())
+
     def to_json(self) -> dict[str, Any]:
         """The inverse of `from_json`; `outputs` stay out."""
         return {
@@ -96,7 +111,10 @@ class Summary:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         return cls(
-            [SplitSummary(**{**split, "objects": Counter(split["objects"])}) for split in content["splits"]],
+            [
+                SplitSummary(**{**split, "objects": Counter(split["objects"]), "converted": Counter(split["converted"])})
+                for split in content["splits"]
+            ],
             Messages(**content["broken_boxes"]),
             Messages(**content["notes"]),
             content["num_left_out"],
@@ -120,6 +138,11 @@ def report(summary: Summary, *, seconds: float) -> None:
             print(f"  {split.name}: {split.num_images:,} images, {split.num_negatives:,} without objects, {_objects(split.objects)}")
     print(textwrap.fill(_objects(summary.objects), 120, subsequent_indent="  "))
     print(f"{summary.broken_boxes.count:,} broken boxes")
+    if summary.num_turned:
+        print(f"{summary.num_turned:,} images were turned upright")
+    if summary.converted:
+        formats = ", ".join(f"{name} {count:,}" for name, count in summary.converted.most_common())
+        print(f"{summary.converted.total():,} images were stored as PNG: {formats}")
     if summary.num_left_out:
         print(f"{summary.num_left_out:,} images were left out, as all of their boxes are broken")
     for path in summary.outputs:

@@ -16,6 +16,7 @@ from typing import Any
 from object_detection_ext.errors import InputError
 
 _INTERVAL = 2.0  # seconds of work that a killed run loses at most
+_KEYS = {"fingerprint", "num_done", "shards", "summary"}  # of what is written, as `conversion` makes it
 _MOST_COST = 0.02  # of the run's time may go into journals
 
 
@@ -39,7 +40,7 @@ class Journal:
             content = json.loads(self.path.read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
-        return content if isinstance(content, dict) else None
+        return content if isinstance(content, dict) and content.keys() == _KEYS else None
 
     def write(self, content: Mapping[str, Any]) -> None:
         """Replaces what stands there."""

@@ -31,6 +31,8 @@ def make_manifest(plan: ConversionPlan, summary: Summary, states: Sequence[Shard
             "images": split.num_images,
             "images_without_objects": split.num_negatives,
             "broken_boxes": split.num_broken_boxes,
+            "turned_upright": split.num_turned,
+            "stored_as_png": dict(sorted(split.converted.items())),  # by the format of the image file
             "objects": dict(sorted(split.objects.items())),
             "shards": [
                 {"file": path.name, "records": state.num_records, "bytes": state.num_bytes, "sha256": state.sha256}

@@ -79,7 +79,7 @@ class AtomicFiles:
         self._files: list[IO[bytes]] = []
         self._lock_path = prefix.with_name(f".{prefix.name}.lock")
         self._cleanup = ExitStack()
-        self._is_done = False
+        self._has_unfinished = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack, self._clear_errors():
@@ -139,7 +139,7 @@ class AtomicFiles:
                 undo.pop_all()
             for target in self._targets:
                 _hidden(target, _REPLACED).unlink(missing_ok=True)
-            self._is_done = True
+            self._has_unfinished = False
 
     def _lock(self, stack: ExitStack) -> list[str]:
         """Locks every prefix that is written to; answers what the lock file of a killed run lists."""
@@ -158,10 +158,11 @@ class AtomicFiles:
             lock.seek(0)
             lock.truncate()
             lock.writelines(f"{target.name}\n" for target in self._targets)
+        self._has_unfinished = self._keeps_unfinished
         return earlier
 
     def _unlock(self, path: Path) -> None:
-        if self._is_done or not self._keeps_unfinished or path != self._lock_path:
+        if not self._has_unfinished or path != self._lock_path:
             path.unlink(missing_ok=True)
 
     def _roll_back(self, earlier: Sequence[str]) -> None:

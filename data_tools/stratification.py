@@ -8,6 +8,7 @@ of its classes falls most, and single groups are moved afterwards as long as the
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -108,6 +109,8 @@ class _Deal:
         self.split_of = [-1] * len(self.amounts)
         self._missing = [list(self.shares) for _ in range(self.num_quantities)]  # [quantity][split] share wanted - share held
         self._holders = [[0] * len(self.shares) for _ in range(self.num_quantities)]  # [quantity][split] groups
+        numbers = Counter(quantity for amounts in self.amounts for quantity, _ in amounts)
+        self._presence = [_PRESENCE if numbers[quantity] >= len(self.shares) else 0.0 for quantity in range(self.num_quantities)]
 
     def gain(self, index: int, split: int) -> float:
         """By how much the error falls when the group comes into the split."""
@@ -115,7 +118,7 @@ class _Deal:
         for quantity, share in self.amounts[index]:
             total += share * (2 * self._missing[quantity][split] - share)
             if not self._holders[quantity][split]:
-                total += _PRESENCE
+                total += self._presence[quantity]
         return total
 
     def put(self, index: int, split: int) -> None:

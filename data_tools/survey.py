@@ -24,7 +24,7 @@ class ImageFacts(NamedTuple):
 class Survey(NamedTuple):
     """The facts of all images, in the order of the entries."""
 
-    class_texts: tuple[str, ...]  # of all objects, in alphabetical order
+    class_texts: tuple[str, ...]  # of all objects and image-level labels, in alphabetical order
     images: Sequence[ImageFacts]
 
     def select(self, new_name: Callable[[str], str | None]) -> Survey:
@@ -49,9 +49,11 @@ def survey(source: Source, *, num_workers: int) -> Survey:
     numbers: dict[str, int] = {}  # of the classes, as they come
     shared: dict[tuple[tuple[str, int], ...], tuple[tuple[int, int], ...]] = {}  # many images have the same objects
     images = []
-    for filename, num_bytes, objects in progress(found, total=len(source.entries), label="reading annotations"):
+    for filename, num_bytes, objects, labels in progress(found, total=len(source.entries), label="reading annotations"):
         if objects not in shared:
             shared[objects] = tuple((numbers.setdefault(name, len(numbers)), count) for name, count in objects)
+        for name in labels:
+            numbers.setdefault(name, len(numbers))
         images.append(ImageFacts(filename, num_bytes, shared[objects]))
     class_texts = tuple(sorted(numbers))
     places = {numbers[name]: place for place, name in enumerate(class_texts)}
@@ -69,10 +71,11 @@ def same_images(source: Source, facts: Sequence[ImageFacts], indices: Iterable[i
     return dict(zip(candidates, progress(digests, total=len(candidates), label="comparing images of one size"), strict=True))
 
 
-def _look_at(load: Callable[[Any], AnnotatedImage], entry: object) -> tuple[str, int, tuple[tuple[str, int], ...]]:
+def _look_at(load: Callable[[Any], AnnotatedImage], entry: object) -> tuple[str, int, tuple[tuple[str, int], ...], tuple[str, ...]]:
     image = load(entry)
     num_bytes = image.path.stat().st_size if image.encoded is None else len(image.encoded)
-    return image.filename, num_bytes, tuple(sorted(Counter([item.class_text for item in image.objects]).items()))
+    objects = tuple(sorted(Counter([item.class_text for item in image.objects]).items()))
+    return image.filename, num_bytes, objects, image.image_labels
 
 
 def _digest(load: Callable[[Any], AnnotatedImage], entry: object) -> bytes:

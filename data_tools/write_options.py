@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_tools.orientation import ExifBoxes
 from data_tools.selection import Selection
 from data_tools.splits import Splits
 from data_tools.tf_record import BrokenBoxes
@@ -21,6 +22,8 @@ class WriteOptions:
     is_numbered: bool = True  # False: one file (a split) that is named as the output says, without -00000-of-00001
     label_map: Path | None = None  # None: a map is written beside the records (`shards.label_map_path`)
     broken_boxes: BrokenBoxes = "drop"  # a box that is empty, inverted or leaves the image: drop it, clip it to the image, or stop
+    exif_boxes: ExifBoxes = "auto"  # which pixels of an image with an EXIF orientation its boxes belong to; auto: as its size tells
+    verify_images: bool = False  # decode every image and stop at a broken one, instead of looking at headers and ends
     selection: Selection = field(default_factory=Selection)
     splits: Splits | None = None
     writes_manifest: bool = True  # a JSON file of counts and checksums beside the records (`shards.manifest_path`)
