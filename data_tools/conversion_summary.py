@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,6 +51,12 @@ class SplitSummary:
         if image.converted_from:
             self.converted[image.converted_from] += 1
         self.objects.update(image.class_texts)
+
+    def merge(self, part: SplitSummary) -> None:
+        """Adds the numbers of other images of this split."""
+        for each in fields(self):
+            if each.name != "name":
+                setattr(self, each.name, getattr(self, each.name) + getattr(part, each.name))
 
 
 @dataclass
