@@ -124,6 +124,29 @@ class CocoEvaluator:
         pycocotools ranks equal scores of different images by image id. The API's image id is a hash of the source id, and so it is here: a
         network that has learnt little gives many equal scores, and their order moves an AP by some 1e-4.
         """
+        evaluation = self._coco_evaluation()
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress and a table
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        metrics = {name: float(value) for name, value in zip(METRIC_NAMES, evaluation.stats, strict=True)}
+        if self.include_metrics_per_category:
+            metrics |= self._metrics_per_category(evaluation.eval["precision"])
+        return metrics
+
+    def compute_map(self) -> tuple[float, float]:
+        """mAP and mAP@.50IOU alone, the first two of `compute`: a quarter of the work, without the sizes."""
+        evaluation = self._coco_evaluation()
+        params = evaluation.params
+        params.areaRng, params.areaRngLbl, params.maxDets = params.areaRng[:1], params.areaRngLbl[:1], params.maxDets[-1:]
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.evaluate()
+            evaluation.accumulate()
+        precision = evaluation.eval["precision"]  # [thresholds, recalls, K, 1, 1]
+        means = [values[values > -1].mean() if (values > -1).any() else -1.0 for values in (precision, precision[0])]
+        return float(means[0]), float(means[1])
+
+    def _coco_evaluation(self) -> COCOeval:
         self._warn()
         rank = self._ranks()
         ground_truths = [{**annotation, "image_id": rank[annotation["image_id"] - 1]} for annotation in self.ground_truths]
@@ -133,15 +156,8 @@ class CocoEvaluator:
         ]
         images = [{"id": image_id} for image_id in range(1, self.num_images + 1)]
         categories = [{"id": class_id, "name": name} for class_id, name in self.categories.items()]
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress and a table
-            evaluation = COCOeval(_coco(images, categories, ground_truths), _coco(images, categories, detections), iouType="bbox")
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        metrics = {name: float(value) for name, value in zip(METRIC_NAMES, evaluation.stats, strict=True)}
-        if self.include_metrics_per_category:
-            metrics |= self._metrics_per_category(evaluation.eval["precision"])
-        return metrics
+        with contextlib.redirect_stdout(io.StringIO()):
+            return COCOeval(_coco(images, categories, ground_truths), _coco(images, categories, detections), iouType="bbox")
 
     def _add_ground_truth(self, ground_truth: ImageGroundTruth) -> None:
         boxes = _coco_boxes(ground_truth.boxes)

@@ -120,6 +120,15 @@ def test_equals_the_api(reference: dict[str, Any], caplog: pytest.LogCaptureFixt
     ]
 
 
+def test_map_alone_equals_the_api_too(reference: dict[str, Any]) -> None:
+    evaluator = reference_evaluator(reference, source_ids_in_order(25).__getitem__)
+    assert evaluator.compute_map() == pytest.approx([reference["metrics"][name] for name in METRIC_NAMES[:2]], abs=1e-9)
+    nothing = CocoEvaluator({1: "cat"})
+    assert nothing.compute_map() == (-1.0, -1.0)
+    nothing.add("a", truth((0, 0, 50, 50)), found())
+    assert nothing.compute_map() == (0.0, 0.0)
+
+
 def test_the_order_of_the_images_does_not_matter() -> None:
     hit, miss = (("1", truth((0, 0, 50, 50)), found((0, 0, 50, 50))), ("2", truth(), found((0, 0, 50, 50))))  # of the same score
     values = []
