@@ -35,12 +35,14 @@ def choose_classes(source: Source, facts: Survey | None, selection: Selection) -
         return ChosenClasses(source, facts, ())
     names = source.class_ids if source.class_ids is not None else facts.class_texts if facts else ()
     selection.check(names)
-    reader = SelectingReader(source.load, selection, selection.merged_classes(names))
+    merged = selection.merged_classes(names)
+    renamed = [(selection(name), points) for name, points in source.class_keypoints.items()]
+    keypoints = {name: points for name, points in renamed if name is not None and name not in merged}  # parts may differ in theirs
     ids, notes = None if source.class_ids is None else _choose_ids(dict(source.class_ids), selection), ()
     if ids is not None and source.class_ids is not None and len(ids) < len(source.class_ids):
         ids = {name: id_ for id_, name in enumerate(sorted(ids, key=ids.__getitem__), start=1)}
         notes = (f"{len(ids)} of {len(source.class_ids)} classes are left; their ids count from 1, in the order that they had",)
-    chosen = dataclasses.replace(source, load=reader, class_ids=ids)
+    chosen = dataclasses.replace(source, load=SelectingReader(source.load, selection, merged), class_ids=ids, class_keypoints=keypoints)
     return ChosenClasses(chosen, None if facts is None else facts.select(selection), notes)
 
 

@@ -66,7 +66,8 @@ def deal_out(
     by_place = {place: digests[index] for place, index in enumerate(indices) if index in digests}
     places, notes = group_images([image.filename for image in images], by_place, splits.group_by)
     if len(places) < len(splits.names):
-        raise InputError(f"--split: {len(images)} images in {len(places)} groups cannot fill the splits {', '.join(splits.names)}")
+        formed = f"{len(images):,} images form {_groups(len(places))}"
+        raise InputError(f"--split: {formed}, which cannot fill the splits {', '.join(splits.names)}")
     groups = []
     for group in places:
         num_images, num_objects = Counter[int](), Counter[int]()
@@ -93,5 +94,9 @@ def _missing_classes(splits: Splits, class_texts: Sequence[str], groups: Sequenc
         missing = [name for split, name in enumerate(splits.names) if split not in found]
         if missing:
             num_images = sum(group.classes[class_][0] for group in groups if class_ in group.classes)
-            reason = f"its images ({num_images:,}) form no more than {len(found)} group{'s' * (len(found) > 1)}"
+            reason = f"its images ({num_images:,}) form no more than {_groups(len(found))}"
             yield f"class {class_texts[class_]!r} is not in {', '.join(missing)}: {reason}"
+
+
+def _groups(number: int) -> str:
+    return f"{number:,} group{'s' * (number != 1)}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def test_ids_of_a_format_that_has_some(selection, expected, has_note):
     assert bool(notes) == has_note
     if has_note:
         assert notes == (f"{len(expected)} of 4 classes are left; their ids count from 1, in the order that they had",)
+
+
+def test_keypoints_follow_their_class_unless_it_is_merged():
+    points = {"person": ((1, "nose"),), "dog": ((1, "tail"),), "car": ((1, "wheel"),)}
+    keyed = dataclasses.replace(source("car", class_ids=COCO), class_keypoints=points)
+    selection = Selection(renamed_classes={"person": "human", "truck": "car"}, excluded_classes=("dog",))
+    chosen, facts, _ = choose_classes(keyed, None, selection)
+    assert [(item.name, item.keypoints) for item in derive_label_map(chosen, facts).items] == [("human", ((1, "nose"),)), ("car", ())]
 
 
 def test_names_in_alphabetical_order():

@@ -116,6 +116,69 @@ def test_records_do_not_depend_on_the_workers(voc_set, output, capsys):
     assert "... and 100 more like this" in reports[0][0]
 
 
+def test_splits_classes_and_sizes_together(voc_set, output, read_examples, capsys, write_image):
+    """Twenty images: 1 to 10 with a car, 6 to 15 with a truck, 16 to 20 with a cat, all in scenes of two by name; no cat is wanted."""
+    for number in range(1, 21):
+        kinds = ["car"] * (number <= 10) + ["truck"] * (6 <= number <= 15) + ["cat"] * (number > 15)
+        path = voc_set.add(f"scene{(number + 1) // 2}_{number}", *[(kind, 0, 0, 9, 9) for kind in kinds])
+        write_image(voc_set.images / f"{path.stem}.jpg", color=3001 * number)  # no two alike
+    flags = ["--rename_classes=truck=vehicle,car=vehicle", "--classes=vehicle", "--split=train=0.6,val=0.4", "--group_by=scene[0-9]+"]
+    assert main([*voc_set.flags(output), *flags, "--shard_megabytes=0.002"]) == 0
+    train = read_examples(shards(output.with_name("a_train.record")))
+    val = read_examples(shards(output.with_name("a_val.record")))
+    found = [[int(example["image/source_id"][0].split("_")[1].split(".")[0]) for example in examples] for examples in (train, val)]
+    assert sorted(found[0] + found[1]) == list(range(1, 21))
+    for numbers in found:
+        assert {(number + 1) // 2 for number in numbers} == {scene for scene in range(1, 11) if 2 * scene in numbers}
+    assert [len(numbers) for numbers in found] == [12, 8]
+    assert [sum(number > 15 for number in numbers) in (2, 3) for numbers in found] == [True, True]  # negatives, as no cat is left
+    assert [text for example in train + val for text in example["image/object/class/text"]] == ["vehicle"] * 20
+    assert [label for example in train + val for label in example["image/object/class/label"]] == [1] * 20
+    files = shards(output.with_name("a_train.record"))
+    sizes = [path.stat().st_size for path in files]
+    assert len(sizes) > 2
+    assert max(sizes) - min(sizes) < max(sizes) / len(train) * len(sizes)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0].startswith("20 images, 5 of them without objects, in ")
+    assert printed.err == ""
+
+
+def test_images_without_objects_can_be_left_out(voc_set, output, read_examples, capsys):
+    """Also those whose objects are all of other classes, and those whose boxes are all broken."""
+    voc_set.add("a", ("dog", 0, 0, 9, 9))
+    voc_set.add("b")
+    voc_set.add("c", ("cat", 0, 0, 9, 9))
+    voc_set.add("d", ("dog", 5, 5, 5, 9))
+    voc_set.add("e", ("cat", 0, 0, 9, 9), ("dog", 0, 0, 9, 9))
+    assert main([*voc_set.flags(output), "--exclude_classes=cat", "--drop_images_without_objects"]) == 0
+    assert [example["image/source_id"] for example in read_examples(shards(output))] == [["a.jpg"], ["e.jpg"]]
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("2 images, 0 of them without objects, in ")
+    assert others[:3] == [
+        "2 objects: dog 2",
+        "1 broken boxes",
+        "1 images were left out, as all of their boxes are broken",
+    ]
+
+
+def test_a_sample_has_the_label_map_of_all(voc_set, output, read_examples):
+    for number in range(10):
+        voc_set.add(str(number), (f"class {number}", 0, 0, 9, 9))
+    assert main([*voc_set.flags(output), "--sample=3", "--seed=2"]) == 0
+    labels = [example["image/object/class/label"][0] for example in read_examples(shards(output))]
+    assert len(labels) == 3
+    assert [f"class {label - 1}" for label in labels] == [
+        example["image/object/class/text"][0] for example in read_examples(shards(output))
+    ]
+    assert len(load_label_map(output.parent / "a_label_map.pbtxt").items) == 10
+
+
+def test_auto(voc_set, output, capsys):
+    voc_set.add("a", ("dog", 0, 0, 9, 9))
+    assert main([f"--input={voc_set.images.parent}", f"--output={output}"]) == 0
+    assert capsys.readouterr().err == f"recognised voc: images in {voc_set.images}, annotations in {voc_set.annotations}\n"
+
+
 def test_bccd(test_data, output, read_examples, capsys):
     root = test_data / "bccd" / "BCCD"
     flags = ["--format=voc", f"--images={root / 'JPEGImages'}", f"--annotations={root / 'Annotations'}", f"--output={output}"]
@@ -161,6 +224,24 @@ def test_wrong_input(voc_set, output, fails, tmp_path):
     (voc_set.images / "b.jpg").write_bytes((voc_set.images / "b.jpg").read_bytes()[:300])
     assert fails(flags).startswith(f"{voc_set.images / 'b.jpg'}: broken JPEG: ")
     assert list(output.parent.iterdir()) == []
+
+
+def test_a_choice_that_leaves_nothing(voc_set, output, fails):
+    voc_set.add("a", ("cat", 0, 0, 9, 9))
+    voc_set.add("b", ("dog", 0, 0, 9, 9))
+    (voc_set.images / "b.jpg").write_bytes((voc_set.images / "a.jpg").read_bytes())
+    flags = voc_set.flags(output)
+    assert fails([*flags, "--exclude_classes=cat,dog"]) == (
+        "the annotations hold no object, so that no label map can be made from them; give a --label_map"
+    )
+    labels = voc_set.images.parent / "labels.pbtxt"
+    labels.write_text("item { id: 1 name: 'cat' }")
+    assert fails([*flags, "--exclude_classes=cat,dog", "--drop_images_without_objects", f"--label_map={labels}"]) == (
+        "none of the 2 images shows an object of the chosen classes"
+    )
+    assert fails([*flags, "--sample=3"]) == "--sample 3: there are only 2 images to draw from"
+    assert fails([*flags, "--split=a=0.4,b=0.3,c=0.3"]) == "--split: 2 images form 1 group, which cannot fill the splits a, b, c"
+    assert fails([*flags, "--classes=cta"]) == '--classes: class "cta" is not in the data set (did you mean "cat"?)'
 
 
 def test_no_label_map_can_be_made(voc_set, coco_set, output, fails):

@@ -7,7 +7,7 @@ from typing import IO
 
 import pytest
 
-from data_tools.shards import AtomicFiles, find_shards, label_map_path, shard_paths
+from data_tools.shards import AtomicFiles, find_shards, label_map_path, manifest_path, shard_paths, split_prefix
 from object_detection_ext.errors import InputError
 
 
@@ -23,6 +23,12 @@ from object_detection_ext.errors import InputError
 def test_names(prefix, shard, label_map):
     assert shard_paths(Path(prefix), 12)[1] == Path(shard)
     assert label_map_path(Path(prefix)) == Path(label_map)
+    assert manifest_path(Path(prefix)) == Path(label_map.replace("label_map.pbtxt", "manifest.json"))
+
+
+def test_names_of_splits():
+    assert split_prefix(Path("out/mine.record"), "val") == Path("out/mine_val.record")
+    assert split_prefix(Path("out/v1.2"), "val") == Path("out/v1.2_val")
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -131,3 +137,74 @@ def test_two_runs_at_once(prefix):
         write(prefix.with_name("b.record"), b"other")
         files.commit()
     assert listing(prefix.parent) == {"a.record-00000-of-00001": b"first", "b.record-00000-of-00001": b"other"}
+
+
+def test_unfinished_files_are_kept_and_appended_to(prefix):
+    targets = shard_paths(prefix, 2)
+    with AtomicFiles(prefix, targets, keeps_unfinished=True) as files:
+        files.write(0, b"zero and more")
+        files.write(1, b"one")
+    assert find_shards(prefix) == []
+    with AtomicFiles(prefix, targets, keeps_unfinished=True) as files:
+        files.cut(0, 4)
+        files.write(0, b"!")
+        files.write(1, b"!")
+        files.flush()
+        assert files.partial_path(0).read_bytes() == b"zero!"
+        files.commit()
+    assert listing(prefix.parent) == {targets[0].name: b"zero!", targets[1].name: b"one!"}
+
+
+def test_a_full_disk_keeps_what_is_finished(prefix, monkeypatch):
+    original = Path.open
+
+    def open_full(path: Path, *args: str, **kwargs: str) -> IO[bytes]:
+        return original(Path("/dev/full") if path.suffix == ".partial" else path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    message = "No space left on device; what is finished is kept for --resume, earlier ones are as they were"
+    with pytest.raises(InputError, match=message), AtomicFiles(prefix, shard_paths(prefix, 1), keeps_unfinished=True) as files:
+        files.write(0, b"new" * 100_000)
+
+
+@pytest.mark.parametrize("keeps_unfinished", [False, True])
+def test_a_kill_between_renames_is_taken_back(prefix, keeps_unfinished):
+    """The first of three new files has its name, the second old one was moved away, the third is not there yet."""
+    prefix.parent.mkdir(parents=True)
+    first, second, third = names = [path.name for path in shard_paths(prefix, 3)]
+    before = {
+        ".a.record.lock": "".join(f"{name}\n" for name in (*names, "/committing")).encode(),
+        first: b"new 0",
+        f".{first}.replaced": b"old 0",
+        f".{second}.partial": b"new 1",
+        f".{second}.replaced": b"old 1",
+        f".{third}.partial": b"new 2",
+    }
+    for name, content in before.items():
+        (prefix.parent / name).write_bytes(content)
+    with AtomicFiles(prefix, shard_paths(prefix, 3), keeps_unfinished=keeps_unfinished) as files:
+        assert [(prefix.parent / name).read_bytes() for name in (first, second)] == [b"old 0", b"old 1"]
+        contents = [files.partial_path(index).read_bytes() for index in range(3)]
+        assert contents == ([b"new 0", b"new 1", b"new 2"] if keeps_unfinished else [b"", b"", b""])
+
+
+def test_files_that_a_killed_run_listed_go(prefix):
+    """Those of other splits, too; a name that leads elsewhere is no name of ours."""
+    prefix.parent.mkdir(parents=True)
+    stays = prefix.parent.parent / ".x.partial"
+    for path in (prefix.parent / ".a_val.record-00000-of-00001.partial", stays):
+        path.write_bytes(b"x")
+    (prefix.parent / ".a.record.lock").write_text("a_val.record-00000-of-00001\n../x\n")
+    write(prefix, b"new")
+    assert listing(prefix.parent) == {"a.record-00000-of-00001": b"new"}
+    assert stays.exists()
+
+
+def test_every_prefix_is_locked(prefix):
+    val = prefix.with_name("a_val.record")
+    with AtomicFiles(prefix, [*shard_paths(prefix.with_name("a_train.record"), 1), *shard_paths(val, 1)]) as files:
+        with pytest.raises(InputError, match=r"another run is writing .*a_val\.record; wait for it or choose another --output"):
+            write(val, b"second")
+        files.commit()
+    write(val, b"second")
+    assert listing(prefix.parent) == {"a_train.record-00000-of-00001": b"", "a_val.record-00000-of-00001": b"second"}

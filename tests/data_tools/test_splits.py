@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,8 @@ def test_parse():
     ],
 )
 def test_wrong_splits(names, shares, message):
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ValueError, match=re.escape(message)):
         Splits(names, shares)
-    assert message in str(raised.value)
 
 
 def test_copies_stay_together():
@@ -82,5 +82,5 @@ def test_a_class_that_cannot_be_everywhere_is_told():
 
 
 def test_too_few_groups():
-    with pytest.raises(InputError, match="--split: 3 images in 1 groups cannot fill the splits train, val"):
+    with pytest.raises(InputError, match="--split: 3 images form 1 group, which cannot fill the splits train, val"):
         deal(HALVES, [("a1", ""), ("a2", ""), ("a3", "")])
