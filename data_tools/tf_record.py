@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Literal, NamedTuple
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox
@@ -21,6 +22,7 @@ from object_detection_ext.errors import InputError
 
 BrokenBoxes = Literal["drop", "clip", "error"]
 
+_IMAGE_LABEL_KEYS = (schema.IMAGE_CLASS_TEXT, schema.IMAGE_CLASS_LABEL, schema.IMAGE_CLASS_CONFIDENCE)
 _ROUNDING = 1e-5  # shares are written with six digits or so: what leaves the image by less was meant to end at its edge
 
 
@@ -79,7 +81,8 @@ class RecordEncoder:
         objects, broken = _check_boxes(annotated.objects, annotated, grid, self.broken_boxes)
         features = _image_features(annotated, encoded, header) | box_features(objects, grid) | self._more_features(annotated, objects, grid)
         texts = tuple([item.class_text for item in objects])
-        return EncodedImage(frame_record(encode_example(features)), annotated.source_id, annotated.where, texts, broken, notes)
+        record = frame_record(encode_example(features))
+        return EncodedImage(record, annotated.source_id, annotated.where, texts, broken, (*annotated.notes, *notes))
 
     def _more_features(self, annotated: AnnotatedImage, objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, bytes]:
         features = extra_features(self.extra_features, objects)
@@ -88,17 +91,29 @@ class RecordEncoder:
                 features[key] = OBJECT_FEATURES[key](objects, grid)
             elif key == schema.OBJECT_CLASS_LABEL:
                 features[key] = int64_feature([self._label_id(item.class_text, item.where) for item in objects])
-            elif key == schema.IMAGE_CLASS_TEXT:
-                features[key] = text_feature(annotated.image_labels)
-            elif key == schema.IMAGE_CLASS_LABEL:
-                features[key] = int64_feature([self._label_id(text, annotated.where) for text in annotated.image_labels])
-            elif key == schema.IMAGE_CLASS_CONFIDENCE:
-                features[key] = float_feature(annotated.image_label_confidences)
+            elif key in _IMAGE_LABEL_KEYS:
+                features |= self._image_label_features(annotated)
             elif key in KEYPOINT_KEYS:
                 features |= keypoint_features(objects, grid)
             else:
                 raise ValueError(f"no reader fills {key}")
         return features
+
+    def _image_label_features(self, annotated: AnnotatedImage) -> dict[str, bytes]:
+        """Labels that the map lacks are left out: Open Images labels images with 30 times as many classes as it has boxes for."""
+        known = [self._knows(text) for text in annotated.image_labels]
+        texts = list(compress(annotated.image_labels, known))
+        return {
+            schema.IMAGE_CLASS_TEXT: text_feature(texts),
+            schema.IMAGE_CLASS_LABEL: int64_feature([self.label_map.id_of(text) for text in texts]),
+            schema.IMAGE_CLASS_CONFIDENCE: float_feature(list(compress(annotated.image_label_confidences, known))),
+        }
+
+    def _knows(self, class_text: str) -> bool:
+        try:
+            return bool(self.label_map.id_of(class_text))
+        except InputError:
+            return False
 
     def _label_id(self, text: str, where: str) -> int:
         try:
