@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from object_detection_ext.report.page import Markup, element, joined, number
+from object_detection_ext.report.page import Markup, element, joined, number, shortened
 
 # A chart is drawn as wide as a phone shows it, so that its text is never scaled down; wide screens put charts side by side.
 WIDTH = 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 10, 38
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 38
 _STEPS = (1, 2, 5)
+_NARROW, _CAPITAL, _WIDE = 7.2, 9.5, 12.5  # pixels of a letter of 12-pixel text, with some room: no font is known before the browser has it
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Frame:
         left, right = self.x.start, self.x.stop
         bottom, top = self.y.start, self.y.stop
         rules, texts = list[Markup](), list[Markup]()
-        for tick in self.y.ticks(5):
+        for tick in self.y.ticks(2 + round((bottom - top) / 60)):
             place = float(self.y(tick))
             rules.append(element("path", class_="rule", d=f"M{number(left)} {number(place)}H{number(right)}"))
             texts.append(element("text", compact(tick), class_="soft end", x=left - 5, y=place + 4))
@@ -70,7 +72,7 @@ class Frame:
         axis = element("path", class_="axis", d=f"M{number(left)} {number(bottom)}H{number(right)}")
         labels = (
             element("text", x_label, class_="middle", x=(left + right) / 2, y=self.height - 5),
-            element("text", y_label, class_="middle", transform=f"translate(10 {number((bottom + top) / 2)}) rotate(-90)"),
+            element("text", y_label, class_="middle", transform=f"translate(12 {number((bottom + top) / 2)}) rotate(-90)"),
         )
         return drawing(joined(*rules, *shapes, axis, *texts, *labels), height=self.height, alt=alt)
 
@@ -87,6 +89,22 @@ def frame(x: tuple[float, float], y: tuple[float, float], *, is_log: tuple[bool,
 def drawing(content: Markup, *, height: float, alt: str, width: float = WIDTH, class_: str | None = None) -> Markup:
     """An SVG of this size, described by `alt` for those who do not see it."""
     return element("svg", content, class_=class_, viewBox=f"0 0 {number(width)} {number(height)}", role="img", aria_label=alt)
+
+
+def text_width(text: str) -> float:
+    """Pixels that a 12-pixel text takes, rather too many."""
+    return sum(
+        _WIDE if letter in "WMmw@%—…" or unicodedata.east_asian_width(letter) in "WF" else _CAPITAL if letter.isupper() else _NARROW
+        for letter in text
+    )
+
+
+def fitted(text: str, width: float) -> str:
+    """The text, or as much of its start and end as fits into so many pixels."""
+    text = shortened(text)
+    while len(text) > 1 and text_width(text) > width:
+        text = shortened(text.replace("…", ""), len(text) - 2)
+    return text
 
 
 def compact(value: float) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from object_detection_ext.report.axes import WIDTH, Scale, compact, drawing, frame, limits
+from object_detection_ext.report.axes import WIDTH, Scale, compact, drawing, fitted, frame, limits
 from object_detection_ext.report.page import Markup, element, joined, number, shortened
 from object_detection_ext.report.style import SERIES
 
@@ -88,7 +88,7 @@ def bars(rows: Sequence[Bar], series: Sequence[str], *, alt: str) -> Markup:
     scale = Scale(0.0, max(*values, 1e-9), 0.0, WIDTH - 62.0)
     shapes, top = list[Markup](), 0
     for row in rows:
-        shapes.append(element("text", shortened(row.name, 48), y=top + 13))
+        shapes.append(element("text", fitted(row.name, WIDTH), y=top + 13))
         top += 18
         for index, value in enumerate(row.values):
             known = value if value is not None and np.isfinite(value) else None

@@ -28,6 +28,7 @@ _UNSEEN = re.compile(
     + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
     + "]"
 )
+_NUMBER = re.compile(r"-?\d[\d.,]*%?")
 
 
 class Markup(str):
@@ -112,7 +113,7 @@ def facts(entries: Sequence[tuple[str, str]]) -> Markup:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | float]], *, caption: str) -> Markup:
-    """A table whose first column names the row; numbers stand right; one that is too wide scrolls by itself."""
+    """A table whose first column names the row; numbers, texts such as 8.5% among them, stand right; a wide table scrolls by itself."""
     head = element("tr", *[element("th", name, scope="col", class_=_side(rows, column)) for column, name in enumerate(header)])
     body = [element("tr", element("th", _cell_text(row[0]), scope="row"), *[_cell(cell) for cell in row[1:]]) for row in rows]
     content = element("table", element("caption", caption), element("thead", head), element("tbody", *body))
@@ -121,8 +122,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | float]], *, capti
 
 def figure(content: Markup, title: str, note: str = "") -> Markup:
     """A chart or picture with a title above and a note below."""
-    below = element("p", note) if note else Markup("")
-    return element("figure", element("figcaption", element("strong", title), below), content)
+    below = element("p", note, class_="muted") if note else Markup("")
+    return element("figure", element("figcaption", element("strong", title)), content, below)
 
 
 def grid(*items: Markup, kind: Literal["charts", "pictures"] = "charts") -> Markup:
@@ -185,11 +186,15 @@ def _visible(match: re.Match[str]) -> str:
 
 
 def _side(rows: Sequence[Sequence[str | float]], column: int) -> str | None:
-    return "number" if column and rows and all(not isinstance(row[column], str) for row in rows) else None
+    return "number" if column and rows and all(_is_number(row[column]) for row in rows) else None
 
 
 def _cell(value: str | float) -> Markup:
-    return element("td", _cell_text(value), class_=None if isinstance(value, str) else "number")
+    return element("td", _cell_text(value), class_="number" if _is_number(value) else None)
+
+
+def _is_number(value: str | float) -> bool:
+    return not isinstance(value, str) or bool(_NUMBER.fullmatch(value))
 
 
 def _cell_text(value: str | float) -> str:

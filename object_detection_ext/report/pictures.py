@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from object_detection_ext.errors import InputError
-from object_detection_ext.report.axes import drawing
+from object_detection_ext.report.axes import drawing, fitted, text_width
 from object_detection_ext.report.page import Markup, element, joined, shortened
 
 _VIEW = 320.0  # width of a picture in its own units: about as wide as a phone shows it, so that text has its usual size
@@ -19,7 +19,7 @@ _MOST_PIXELS = 100_000_000  # of an image that is decoded; more is a decompressi
 _MOST_ASPECT = 2.5  # a longer picture is shown whole on a ground of this shape
 _BEYOND = 0.35  # of the image's size: how far boxes are shown outside of it
 _LEAST_BOX = 14.0  # a faulty box that is smaller gets a ring around it
-_CAPTION_HEIGHT, _CAPTION_LETTER = 13.0, 6.6  # of the page's 12-pixel text
+_CAPTION_HEIGHT = 13.0  # of the page's 12-pixel text
 _MOST_CAPTIONS = 12  # above, only the largest box of each class bears its name
 
 
@@ -172,8 +172,9 @@ def _with_caption(boxes: Sequence[Box]) -> set[Box]:
 
 def _caption(box: Box, place: _Place, view: _View) -> Markup:
     """The name above the box, below its upper edge where the picture ends there; it starts at the left edge, or ends at the right one."""
-    text = shortened(box.name, 28)
+    text = fitted(box.name, 0.6 * view.width)
+    width = text_width(text)
     y = place.top - 4 if place.top >= _CAPTION_HEIGHT + 4 else min(place.top + _CAPTION_HEIGHT, view.height - 4)
-    if place.left + len(text) * _CAPTION_LETTER <= view.width:
+    if place.left + width <= view.width:
         return element("text", text, x=place.left + 1, y=y)
-    return element("text", text, class_="end", x=max(place.right - 1, min(len(text) * _CAPTION_LETTER, view.width - 2)), y=y)
+    return element("text", text, class_="end", x=max(place.right - 1, min(width, view.width - 2)), y=y)

@@ -52,7 +52,7 @@ h2{font-size:1.3rem;margin:2.5rem 0 .75rem;padding-top:.75rem;border-top:1px sol
 h3{font-size:1.05rem;margin:1.5rem 0 .25rem}
 p{margin:.4rem 0}
 a{color:var(--link)}
-.muted,figcaption p,caption,footer{color:var(--muted)}
+.muted,caption,footer{color:var(--muted)}
 footer{margin-top:3rem;font-size:.875rem}
 nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;list-style:none;margin:1.25rem 0 0;padding:0}
 nav a{display:inline-block;padding:.25rem 0}
@@ -81,8 +81,8 @@ tbody th{font-weight:400;overflow-wrap:anywhere;min-width:6rem}
 .pictures{grid-template-columns:repeat(auto-fill,minmax(min(100%,16rem),1fr));gap:1.25rem}
 figure{margin:0;min-width:0;break-inside:avoid}
 figcaption{margin-bottom:.5rem}
-figcaption p{margin:0;font-size:.875rem}
-.pictures figcaption{font-size:.875rem}
+figure p{font-size:.875rem}
+.pictures figcaption{font-size:.875rem;margin-bottom:.25rem}
 svg{display:block;width:100%;height:auto}
 .charts svg{max-width:32rem}
 svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--text)}
