@@ -66,7 +66,12 @@ def evaluate(
     prefix = checkpoints.find_checkpoint(checkpoint)
     task = build_detection_task(config, TaskOptions(with_evaluation=True, sample_1_of_n=sample_1_of_n))
     checkpoints.restore_network(task.network, prefix, use_moving_averages=config.proto.eval_config.use_moving_averages)
-    evaluator = Evaluator(task, summary_dir=Path(model_dir) / "eval" if model_dir else None, quiet=quiet)
+    evaluator = Evaluator(
+        task,
+        summary_dir=Path(model_dir) / "eval" if model_dir else None,
+        add_regularization=config.proto.train_config.add_regularization_loss,
+        quiet=quiet,
+    )
     return evaluator.run(checkpoints.step_of(prefix))
 
 

@@ -195,7 +195,12 @@ def _loop_settings(config: Config, options: TrainOptions) -> loop.LoopSettings:
 
 def _evaluator(task: DetectionTask, config: Config, model_dir: Path, optimizer: tf_keras.optimizers.legacy.Optimizer | None) -> Evaluator:
     averaged = config.proto.eval_config.use_moving_averages
-    return Evaluator(task, summary_dir=model_dir / "eval", optimizer=optimizer if averaged else None)
+    return Evaluator(
+        task,
+        summary_dir=model_dir / "eval",
+        optimizer=optimizer if averaged else None,
+        add_regularization=config.proto.train_config.add_regularization_loss,
+    )
 
 
 def _evaluate_on_train_data(options: TrainOptions, config: Config, step: int) -> None:
@@ -209,4 +214,5 @@ def _evaluate_on_train_data(options: TrainOptions, config: Config, step: int) ->
     )
     checkpoints.restore_network(task.network, options.model_dir, use_moving_averages=config.proto.eval_config.use_moving_averages)
     print("on the training images:")
-    Evaluator(task, summary_dir=Path(options.model_dir) / "eval_train").run(step)
+    add_regularization = config.proto.train_config.add_regularization_loss
+    Evaluator(task, summary_dir=Path(options.model_dir) / "eval_train", add_regularization=add_regularization).run(step)

@@ -1,4 +1,4 @@
-"""Activations by name, with those of MobileNetV3 (Howard et al. 2019, section 5.2) that Keras does not have.
+"""Activations by name, among them those of MobileNetV3 (Howard et al. 2019, section 5.2) that Keras does not have.
 
 Each is one layer, `ReLU` or `Activation` with a plain function: no operation layers and no Lambda, so that a network can be cloned,
 pruned and quantised layer by layer. The TFLite converter finds its HARD_SWISH in `hard_swish`.
@@ -6,14 +6,15 @@ pruned and quantised layer by layer. The TFLite converter finds its HARD_SWISH i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tensorflow as tf
 import tf_keras
 
-from object_detection_ext.models.layers import KerasTensor
+if TYPE_CHECKING:
+    from object_detection_ext.models.layers import KerasTensor
 
-ActivationName = Literal["relu", "relu6", "hard_swish", "sigmoid", "slim_hard_sigmoid"]
+ActivationName = Literal["relu", "relu6", "swish", "hard_swish", "sigmoid", "slim_hard_sigmoid"]
 
 
 @tf_keras.saving.register_keras_serializable(package="object_detection_ext")
@@ -28,7 +29,7 @@ def slim_hard_sigmoid(features: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu6(features + 3.0) * 0.16667
 
 
-_FUNCTIONS = {"hard_swish": hard_swish, "slim_hard_sigmoid": slim_hard_sigmoid, "sigmoid": "sigmoid"}
+_FUNCTIONS = {"hard_swish": hard_swish, "slim_hard_sigmoid": slim_hard_sigmoid, "sigmoid": "sigmoid", "swish": "swish"}
 _CEILINGS = {"relu": None, "relu6": 6.0}
 
 

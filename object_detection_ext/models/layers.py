@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import tf_keras
 
+from object_detection_ext.models.activations import activate
 from object_detection_ext.models.initializers import GLOROT_UNIFORM, Initializer, TruncatedNormal
 
 # A symbolic tensor of a functional graph. tf_keras is not typed; the alias says what is meant.
@@ -108,11 +109,7 @@ class ConvHyperparams:
 
     def activate(self, features: KerasTensor, *, name: str) -> KerasTensor:
         """Adds the activation layer, if there is one."""
-        if self.activation == "none":
-            return features
-        if self.activation == "swish":
-            return tf_keras.layers.Activation("swish", name=name)(features)
-        return tf_keras.layers.ReLU(6.0 if self.activation == "relu6" else None, name=name)(features)
+        return features if self.activation == "none" else activate(features, self.activation, name=name)
 
 
 # What a MobileNet backbone of the API is built with when the config does not override it.

@@ -12,18 +12,16 @@ import tensorflow as tf
 import tf_keras
 
 from object_detection_ext.errors import InputError
-from object_detection_ext.weights.checkpoint_file import open_checkpoint_file
-from object_detection_ext.weights.locate import locate_weights
+from object_detection_ext.weights.checkpoint_file import VALUE, open_checkpoint_file
+from object_detection_ext.weights.locate import locate_weights, newest_checkpoint
+from object_detection_ext.weights.object_checkpoint import AVERAGE
 from object_detection_ext.weights.open import open_weights
 from object_detection_ext.weights.restore import EVERYTHING, restore
 
-_ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
-_AVERAGE_SLOT = "/.OPTIMIZER_SLOT/optimizer/average"
-
 
 def latest_checkpoint(directory: str | Path) -> str | None:
-    """Prefix of the newest checkpoint in `directory` (`.../ckpt-1200`), or None."""
-    return tf.train.latest_checkpoint(str(directory))
+    """Prefix of the newest checkpoint in `directory` (`.../ckpt-1200`), or None. Raises `InputError`: the one that it names is gone."""
+    return newest_checkpoint(Path(directory))
 
 
 def find_checkpoint(path: str | Path) -> str:
@@ -64,9 +62,9 @@ def restore_network(network: tf_keras.Model, path: str | Path, *, use_moving_ave
     check_fits(network, prefix)
     tf.train.Checkpoint(model=network).read(prefix).expect_partial()
     if use_moving_averages:
-        reader = _open(prefix)
+        file = open_checkpoint_file(prefix)
         for key, variable in average_keys(network, prefix).items():
-            variable.assign(reader.get_tensor(key))
+            variable.assign(file.read(key))
     return prefix
 
 
@@ -77,15 +75,15 @@ def has_optimizer(prefix: str) -> bool:
 
 def average_keys(network: tf_keras.Model, prefix: str) -> dict[str, tf.Variable]:
     """Checkpoint key of each moving average that a checkpoint holds, with the variable that it averages."""
-    reader = _open(prefix)
-    slots = {f"{key.removesuffix(_ATTRIBUTE)}{_AVERAGE_SLOT}{_ATTRIBUTE}": variable for key, variable in variable_keys(network).items()}
-    return {key: variable for key, variable in slots.items() if reader.has_tensor(key)}
+    stored = open_checkpoint_file(prefix).shapes
+    slots = {f"{key.removesuffix(VALUE)}{AVERAGE}{VALUE}": variable for key, variable in variable_keys(network).items()}
+    return {key: variable for key, variable in slots.items() if key in stored}
 
 
 def check_fits(network: tf_keras.Model, prefix: str) -> None:
     """Raises `InputError` unless the checkpoint holds exactly the variables of `network`, shape by shape."""
-    stored = {key: tuple(shape) for key, shape in _open(prefix).get_variable_to_shape_map().items()}
-    model_keys = {key for key in stored if key.startswith("model/") and key.endswith(_ATTRIBUTE) and "/.OPTIMIZER_SLOT/" not in key}
+    stored = open_checkpoint_file(prefix).shapes
+    model_keys = {key for key in stored if key.startswith("model/") and key.endswith(VALUE) and "/.OPTIMIZER_SLOT/" not in key}
     if not model_keys:
         raise InputError(f"{prefix} holds no network of ours (its first keys are {', '.join(sorted(stored)[:3]) or 'none'})")
     expected = variable_keys(network)
@@ -110,12 +108,5 @@ def variable_keys(network: tf_keras.Model) -> dict[str, tf.Variable]:
     for index, layer in enumerate(weighted):
         for variable in layer.weights:
             attribute = variable.name.split("/")[-1].split(":")[0]
-            keys[f"model/layer_with_weights-{index}/{attribute}{_ATTRIBUTE}"] = variable
+            keys[f"model/layer_with_weights-{index}/{attribute}{VALUE}"] = variable
     return keys
-
-
-def _open(prefix: str) -> tf.train.CheckpointReader:
-    try:
-        return tf.train.load_checkpoint(prefix)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot read checkpoint {prefix}: {str(error).splitlines()[0]}") from error

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from object_detection_ext.training.averages import averages
-from object_detection_ext.training.task import Task
+from object_detection_ext.training.task import REGULARIZATION, TOTAL, Task
 
 
 class Evaluator:
@@ -26,14 +26,17 @@ class Evaluator:
         *,
         summary_dir: Path | None,
         optimizer: tf_keras.optimizers.legacy.Optimizer | None = None,
+        add_regularization: bool = True,
         quiet: bool = False,
     ) -> None:
         """Args:
         summary_dir: where TensorBoard events go; None writes none.
         optimizer: with a moving average, the averaged weights are evaluated (`eval_config.use_moving_averages`).
+        add_regularization: the network's own losses are among the metrics and count in the total.
         quiet: print neither progress nor table.
         """
         self._task = task
+        self._add_regularization = add_regularization
         self._optimizer = optimizer
         self._quiet = quiet
         self._summary_dir = summary_dir
@@ -51,11 +54,16 @@ class Evaluator:
                 batches += 1
                 for tag, value in losses.items():
                     sums[tag] = sums.get(tag, 0.0) + float(value)
-        metrics = {**evaluation.result(), **{tag: total / batches for tag, total in sums.items()}}
+            losses = {tag: total / batches for tag, total in sums.items()} | self._regularization()
+        metrics = {**evaluation.result(), **losses, TOTAL: sum(losses.values())}
         if not self._quiet:
             print(f"evaluation at step {step} ({time.perf_counter() - begin:.1f} s)\n{evaluation.summary()}", flush=True)
         self._write(step, metrics, evaluation.images())
         return metrics
+
+    def _regularization(self) -> dict[str, float]:
+        terms = self._task.network.losses if self._add_regularization else []
+        return {REGULARIZATION: float(tf.add_n(terms))} if terms else {}
 
     @cached_property
     def _dataset(self) -> tf.data.Dataset:

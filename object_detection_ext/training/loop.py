@@ -19,6 +19,7 @@ import tensorflow as tf
 import tf_keras
 
 from object_detection_ext.errors import InputError
+from object_detection_ext.training.checkpoints import latest_checkpoint
 from object_detection_ext.training.evaluator import Evaluator
 from object_detection_ext.training.progress import ProgressLine
 from object_detection_ext.training.resume import resume
@@ -100,7 +101,7 @@ def train(
     )
     progress = ProgressLine(settings.num_steps, task.batch_size())
     start_step = 0
-    if manager.latest_checkpoint is not None:
+    if latest_checkpoint(model_dir) is not None:
         what, start_step = resume(checkpoint, manager.directory)
         progress.say(f"going on from {what}{', not from ' + instead_of if instead_of else ''}")
     trainer = Trainer(

@@ -9,6 +9,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+# TensorBoard tags of the losses that the loop adds to a task's own.
+REGULARIZATION = "Loss/regularization_loss"
+TOTAL = "Loss/total_loss"
+
 
 class Evaluation(Protocol):
     """Collects one pass over the evaluation set."""

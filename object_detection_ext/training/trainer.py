@@ -9,10 +9,7 @@ import orbit
 import tensorflow as tf
 import tf_keras
 
-from object_detection_ext.training.task import Task
-
-REGULARIZATION = "Loss/regularization_loss"
-TOTAL = "Loss/total_loss"
+from object_detection_ext.training.task import REGULARIZATION, TOTAL, Task
 
 
 class Trainer(orbit.StandardTrainer):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import statistics
 from typing import NamedTuple
 
-from object_detection_ext.weights.names import Part, part_of
+from object_detection_ext.weights.names import DEPTH_MULTIPLIERS, Part, part_of
 from object_detection_ext.weights.report import Outcome, RestoreReport
 from object_detection_ext.weights.source import WeightSource
 
-_DEPTH_MULTIPLIERS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # of published MobileNets
 _WIDE = 64  # channels from which rounding to multiples of 8 says little about the multiplier
 
 
@@ -50,7 +49,7 @@ def _other_depth(report: RestoreReport, depth_multiplier: float | None) -> str |
         return None
     example = _shapes(mismatched[-1])
     if depth_multiplier is not None:
-        nearest = min(_DEPTH_MULTIPLIERS, key=lambda known: abs(known / (ratio * depth_multiplier) - 1))
+        nearest = min(DEPTH_MULTIPLIERS, key=lambda known: abs(known / (ratio * depth_multiplier) - 1))
         if abs(nearest / (ratio * depth_multiplier) - 1) < 0.08 and nearest != depth_multiplier:
             return (
                 f"the checkpoint is of depth {nearest:g}, the config says {depth_multiplier:.7g}: set "

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from object_detection_ext.weights.names import StoredName, part_of
+from object_detection_ext.weights.names import RESNET_LAYERS, StoredName, part_of
 
 if TYPE_CHECKING:
     import tf_keras
@@ -71,7 +71,7 @@ def feature_extractor_scope(variables: Iterable[str]) -> str | None:
             return scopes[pyramid]
     if "conv1_conv" in layers:
         blocks = sum(re.fullmatch(r"conv4_block\d+_1_conv", layer) is not None for layer in layers)
-        return {6: "ResNet50V1_FPN", 23: "ResNet101V1_FPN", 36: "ResNet152V1_FPN"}.get(blocks)
+        return f"ResNet{RESNET_LAYERS[blocks]}V1_FPN" if blocks in RESNET_LAYERS else None
     return None
 
 

@@ -55,14 +55,15 @@ class CheckpointFile:
 
 
 def open_checkpoint_file(prefix: str) -> CheckpointFile:
-    """Opens the checkpoint of a prefix, `model_dir/ckpt-1200`.
+    """Opens the checkpoint of a prefix, `model_dir/ckpt-1200`, or the single file of TF 1's first format.
 
     Raises:
         InputError: A file of it is missing or damaged.
     """
-    if not Path(f"{prefix}.index").is_file():
+    is_single_file = Path(prefix).is_file()
+    if not is_single_file and not Path(f"{prefix}.index").is_file():
         raise InputError(f"cannot read checkpoint {prefix}: there is no {prefix}.index")
-    if not glob.glob(f"{glob.escape(prefix)}.data-*"):
+    if not is_single_file and not glob.glob(f"{glob.escape(prefix)}.data-*"):
         raise InputError(f"cannot read checkpoint {prefix}: there is no {prefix}.data-00000-of-00001 beside its .index")
     import tensorflow as tf  # takes seconds; a missing file must not wait for it
 

@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from object_detection_ext.weights.names import part_of
+from object_detection_ext.weights.names import DEPTH_MULTIPLIERS, part_of
 from object_detection_ext.weights.source import WeightSource
 
-_MULTIPLIERS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # of published MobileNets
 _COORDINATES = 4  # of a box code
 
 
@@ -113,7 +112,7 @@ def _multiplier(backbone: _Backbone, source: WeightSource) -> float | None:
     ratio = shape[0 if source.scheme == "torchvision" else -1] / backbone.channels
     if backbone.name == "MobileNet V1" and source.scheme in ("ours", "api"):
         ratio = math.sqrt(ratio)  # the API's TF 2 network multiplies twice
-    nearest = min(_MULTIPLIERS, key=lambda multiplier: abs(multiplier - ratio))
+    nearest = min(DEPTH_MULTIPLIERS, key=lambda multiplier: abs(multiplier - ratio))
     return nearest if abs(nearest - ratio) * backbone.channels <= 4 else round(ratio, 3)  # depths are rounded to multiples of 8
 
 

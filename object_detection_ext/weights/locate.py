@@ -49,7 +49,7 @@ def locate_weights(path: str | Path) -> Location:
     path = Path(text)
     if path.is_dir():
         return _in_folder(path)
-    prefix = _PIECE.sub("", text)
+    prefix = checkpoint_prefix(text)
     if _is_checkpoint(prefix):
         return Location("checkpoint", prefix)
     if not path.is_file():
@@ -66,6 +66,11 @@ def locate_weights(path: str | Path) -> Location:
         if file.read(len(_HDF5)) == _HDF5:  # Keras took any suffix
             return Location("keras", text)
     raise InputError(f"{text} is of no kind that can be read; expected {ACCEPTED}")
+
+
+def checkpoint_prefix(path: str | Path) -> str:
+    """The prefix of a checkpoint from one of its files: without `.index`, `.meta` or `.data-00000-of-00001`."""
+    return _PIECE.sub("", str(path))
 
 
 def newest_checkpoint(folder: Path) -> str | None:

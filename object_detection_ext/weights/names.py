@@ -12,6 +12,13 @@ Part = Literal["backbone", "feature_maps", "heads"]
 _HEADS = ("BoxPredictor/", "WeightSharedConvolutionalBoxPredictor/")
 _FEATURE_MAPS = ("FeatureMaps/", "bottom_up_", "bifpn/")
 
+# Of published MobileNets.
+DEPTH_MULTIPLIERS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+# Blocks in the third stack of a ResNet -> its number of layers (He et al. 2015, table 1).
+RESNET_LAYERS = {6: 50, 23: 101, 36: 152}
+# How TF 1 calls the last part of a variable's name.
+TF1_WEIGHTS = {"kernel": "weights", "bias": "biases", "depthwise_kernel": "depthwise_weights"}
+
 
 def _same(value: np.ndarray) -> np.ndarray:
     return value

@@ -17,7 +17,7 @@ from object_detection_ext.weights.names import part_of
 from object_detection_ext.weights.source import Scheme, WeightSource
 
 _SLOT = "/.OPTIMIZER_SLOT/"
-_AVERAGE = f"{_SLOT}optimizer/average"
+AVERAGE = f"{_SLOT}optimizer/average"
 _NOT_WEIGHTS = ("optimizer", "_optimizer", "save_counter", "step", "global_step")  # first attribute of a key
 
 _DETECTOR = re.compile(r"(?:\w+/)*?(?=_feature_extractor/|_box_predictor/)")  # the way to the API's detection model
@@ -109,7 +109,7 @@ def _key_of_api(key: str) -> str:
 
 
 def _averaged(keys: Mapping[str, str], file: CheckpointFile) -> dict[str, str]:
-    averages = {name: key.removesuffix(VALUE) + _AVERAGE + VALUE for name, key in keys.items()}
+    averages = {name: key.removesuffix(VALUE) + AVERAGE + VALUE for name, key in keys.items()}
     if not any(key in file.shapes for key in averages.values()):
         raise InputError(
             f"{file.prefix} holds no moving averages: it was trained with train_config.optimizer.use_moving_average: false, "

@@ -50,12 +50,14 @@ class RestoreReport:
         outcomes: in the order of the network's variables.
         unused: stored variables, with their shapes in the file, that this network has no place for.
         advice: what would make more of the file fit; empty where nothing is known.
+        caution: why the network may compute something else although weights fit; empty where nothing is known.
     """
 
     source: str
     outcomes: tuple[Outcome, ...]
     unused: Mapping[str, tuple[int, ...]]
     advice: str = ""
+    caution: str = ""
 
     def count(self, *statuses: Status) -> int:
         """Variables of these statuses."""
@@ -103,6 +105,8 @@ class RestoreReport:
             yield f"class heads stay fresh: {self._class_counts()}"
         if self.unused:
             yield _listed("in the file without a place here", [f"{name} {shape}" for name, shape in self.unused.items()])
+        if self.caution:
+            yield f"note: {self.caution}"
 
     def _class_counts(self) -> str:
         """The numbers of class scores, from the first class head and the box head beside it."""

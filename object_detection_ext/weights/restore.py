@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def restore(
         raise InputError(why_little_fits(report, source, min_share=min_share, depth_multiplier=depth_multiplier))
     for name, value in values.items():
         variables[name].assign(value)
-    return replace(report, advice=other_min_depth(report) or "")
+    return replace(report, advice=other_min_depth(report) or "", caution=_caution(values, source.scheme))
 
 
 def _plan(
@@ -94,6 +94,15 @@ def _plan(
     placed = {key for stored in table.values() for key in (stored.name, *stored.beside)}
     unused = {name: shape for name, shape in source.shapes.items() if name not in placed}
     return RestoreReport(f"{source.path} ({source.kind})", _leave_class_heads(outcomes), unused), values
+
+
+def _caution(restored: Collection[str], scheme: Scheme) -> str:
+    if scheme == "tf1" and any("/top_down/smoothing_2" in name for name in restored):
+        return (
+            "TF 1 computed the finest maps of this pyramid from sums before smoothing, TF 2 and this project from smoothed maps: "
+            "train some steps before you use the network as it is"
+        )
+    return ""
 
 
 def _load(stored: StoredName, source: WeightSource) -> np.ndarray | None:

@@ -6,16 +6,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import tensorflow as tf
-
 from object_detection_ext.errors import InputError
+from object_detection_ext.weights.checkpoint_file import open_checkpoint_file
+from object_detection_ext.weights.locate import checkpoint_prefix
 from object_detection_ext.weights.source import Scheme, WeightSource
 
 DETECTION_SCOPES = ("FeatureExtractor/", "BoxPredictor", "WeightSharedConvolutionalBoxPredictor/")
 
 _AVERAGE = "/ExponentialMovingAverage"
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_FILE_OF_CHECKPOINT = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 # Sums behind moving statistics without bias (`zero_debias_moving_mean`); they stand under a scope of their own.
 _DEBIASED = re.compile(r"/(biased|local_step)$")
 
@@ -35,10 +33,10 @@ def open_tf1_checkpoint(prefix: str | Path, *, use_moving_averages: bool = True)
     Raises:
         InputError: there is no such checkpoint, it cannot be read, it is object-based (TF 2), or it holds no weights.
     """
-    prefix = _FILE_OF_CHECKPOINT.sub("", str(prefix))
-    reader = _reader(prefix)
-    shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-    if _OBJECT_GRAPH in shapes:
+    prefix = checkpoint_prefix(prefix)
+    file = open_checkpoint_file(prefix)
+    shapes = file.shapes
+    if file.is_object_based:
         raise InputError(f"{prefix} is an object-based checkpoint of TF 2, not a name-based one of TF 1")
     stored = _weights(shapes, use_moving_averages=use_moving_averages)
     if not stored:
@@ -51,8 +49,8 @@ def open_tf1_checkpoint(prefix: str | Path, *, use_moving_averages: bool = True)
         kind=f"{kind}, moving averages" if averaged else kind,
         scheme=scheme,
         shapes={name: shapes[key] for name, key in stored.items()},
-        read=lambda name: reader.get_tensor(stored[name]),
-        step=int(reader.get_tensor("global_step")) if "global_step" in shapes else None,
+        read=lambda name: file.read(stored[name]),
+        step=file.step,
     )
 
 
@@ -68,12 +66,3 @@ def _weights(shapes: Mapping[str, tuple[int, ...]], *, use_moving_averages: bool
     own = {name: name for name in candidates if not name.endswith(_AVERAGE) and name.rpartition("/")[0] not in shapes}
     merged = {**own, **averages} if use_moving_averages else {**averages, **own}
     return dict(sorted(merged.items()))
-
-
-def _reader(prefix: str) -> tf.train.CheckpointReader:
-    if not (Path(f"{prefix}.index").is_file() or Path(prefix).is_file()):
-        raise InputError(f"no checkpoint at {prefix} (expected a prefix such as .../model.ckpt-200000, with {Path(prefix).name}.index)")
-    try:
-        return tf.train.load_checkpoint(prefix)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot read checkpoint {prefix}: {str(error).splitlines()[0]}") from error

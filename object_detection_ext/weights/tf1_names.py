@@ -18,17 +18,15 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from object_detection_ext.weights.names import StoredName, part_of
+from object_detection_ext.weights.names import RESNET_LAYERS, TF1_WEIGHTS, StoredName, part_of
 from object_detection_ext.weights.tf1_phone_names import tf1_phone_names
 
 _EXTRACTOR = "FeatureExtractor"
-_WEIGHTS = {"kernel": "weights", "bias": "biases", "depthwise_kernel": "depthwise_weights"}
 
 _V2_ENDS = {"Conv1": "Conv", "bn_Conv1": "Conv/BatchNorm", "Conv_1": "Conv_1", "Conv_1_bn": "Conv_1/BatchNorm"}
 _V2_BLOCK = re.compile(r"(?:expanded_conv|block(?P<number>_\d+))_(?P<part>expand|depthwise|project)(?P<norm>_BN)?")
 _V1_LAYER = re.compile(r"(?:(?P<stem>conv1)|conv_(?P<kind>dw|pw)_(?P<number>\d+))(?P<norm>_bn)?")
 _RESNET_LAYER = re.compile(r"conv(?P<stage>\d)(?:_block(?P<unit>\d+)_(?P<conv>\d))?_(?P<kind>conv|bn)")
-_RESNET_DEPTHS = {6: 50, 23: 101, 36: 152}  # by the units of the third block
 
 # One of the two halves of a separable convolution, which have one scope together.
 _HALF = re.compile(r"(?P<layer>.+)/(?P<half>depthwise|pointwise)")
@@ -65,7 +63,7 @@ def tf1_names(variables: Sequence[str]) -> dict[str, StoredName]:
             below = backbone.scope(layer) or _feature_map_scope(layer)
             scope = root + below if below else None
         if scope is not None:
-            stored[variable] = StoredName(f"{scope}/{_WEIGHTS.get(weight, weight)}")
+            stored[variable] = StoredName(f"{scope}/{TF1_WEIGHTS.get(weight, weight)}")
     return {**tf1_phone_names(variables), **stored}
 
 
@@ -101,7 +99,7 @@ def _resnet(layer: str) -> str | None:
 
 def _resnet_root(layers: Iterable[str]) -> str:
     units = len({match["unit"] for layer in layers if (match := _RESNET_LAYER.fullmatch(layer)) and match["stage"] == "4"})
-    return f"resnet_v1_{_RESNET_DEPTHS.get(units, 50)}"
+    return f"resnet_v1_{RESNET_LAYERS.get(units, 50)}"
 
 
 _BACKBONES = (

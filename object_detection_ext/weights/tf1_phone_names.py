@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from object_detection_ext.weights.names import StoredName
+from object_detection_ext.weights.names import TF1_WEIGHTS, StoredName
 
 _SCOPES = ("MobilenetV3", "MobilenetEdgeTPU", "MobileDetCPU", "MobileDetDSP", "MobileDetEdgeTPU", "MobileDetGPU")
 _DETECTOR = "FeatureExtractor"
 
-_LEAVES = {"kernel": "weights", "depthwise_kernel": "depthwise_weights", "bias": "biases"}
 _FEATURE_MAPS = "FeatureMaps/"
 # How layers of feature maps end, and what TF 1 has in place of it.
 _ENDINGS = {"_batchnorm": "/BatchNorm", "_conv": ""}
@@ -36,7 +35,7 @@ def tf1_phone_names(variables: Sequence[str]) -> dict[str, StoredName]:
             layer = f"{scope}/{_feature_map_layer(layer.removeprefix(_FEATURE_MAPS))}"
         elif not variable.startswith(f"{scope}/"):
             continue
-        names[variable] = StoredName(f"{_DETECTOR}/{layer}/{_LEAVES.get(leaf, leaf)}")
+        names[variable] = StoredName(f"{_DETECTOR}/{layer}/{TF1_WEIGHTS.get(leaf, leaf)}")
     return names
 
 

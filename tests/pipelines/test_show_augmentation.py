@@ -123,7 +123,7 @@ def test_no_train_reader(folder):
     [
         (["--help"], 0, ""),
         (["--index", "1", "--source_id", "x"], 2, "not allowed with argument"),
-        (["--pipeline_config_path", "a", "--output", "b.png", "--num_draws", "0"], 2, "must be 1 or more, got 0"),
+        (["--pipeline_config_path", "a", "--output", "b.png", "--num_draws", "0"], 2, "must be a whole number from 1, got '0'"),
         (["--pipeline_config_path", "absent.config", "--output", "b.png"], 1, "error: No such file or directory: absent.config"),
     ],
 )

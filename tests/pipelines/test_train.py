@@ -94,3 +94,11 @@ def test_contradictions_answer_at_once():
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert time.perf_counter() - begin < 3  # TensorFlow alone takes longer
+
+
+@pytest.mark.parametrize("how", ["from_scratch", "fine_tune"])
+def test_a_checkpoint_of_a_folder_that_was_moved_is_seen_too(checkpoint_folder, how):
+    state = 'model_checkpoint_path: "/gone/model/ckpt-5"\nall_model_checkpoint_paths: "/gone/model/ckpt-5"\n'  # as the API writes it
+    (checkpoint_folder / "checkpoint").write_text(state)
+    with pytest.raises(InputError, match=rf"^--{how} needs a --model_dir \S+ without checkpoints, got {checkpoint_folder}/ckpt-5"):
+        start(checkpoint_folder, how, FINE_TUNE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from object_detection_ext.builders.feature_extractors.common import FeatureExtractorFactory, check_unused
-from object_detection_ext.builders.feature_extractors.tf1_feature_maps import build_tf1_feature_maps
+from object_detection_ext.builders.feature_extractors.ssd_feature_maps import build_ssd_feature_maps
 from object_detection_ext.builders.hyperparams import frozen
 from object_detection_ext.models.backbones.mobiledet import MOBILEDET_DEFAULTS, MobileDet
 from object_detection_ext.models.backbones.mobiledet_architectures import CPU, DSP, EDGETPU, GPU, Architecture
@@ -22,7 +22,7 @@ def ssd_mobiledet(config: ssd_pb2.SsdFeatureExtractor, freeze_batchnorm: bool, *
             depth_multiplier=config.depth_multiplier,
             hyperparams=frozen(MOBILEDET_DEFAULTS) if freeze_batchnorm else MOBILEDET_DEFAULTS,
         ),
-        feature_maps=build_tf1_feature_maps(config, freeze_batchnorm, endpoints=("C4", "C5")),
+        feature_maps=build_ssd_feature_maps(config, freeze_batchnorm, endpoints=("C4", "C5"), depthwise_as_configured=True),
         pad_to_multiple=config.pad_to_multiple,
     )
 

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from object_detection_ext.builders.feature_extractors.common import (
-    FeatureExtractorFactory,
-    backbone_hyperparams,
-    check_unused,
-    feature_map_hyperparams,
-)
+from object_detection_ext.builders.feature_extractors.common import FeatureExtractorFactory, backbone_hyperparams, check_unused
 from object_detection_ext.builders.feature_extractors.fpn import build_fpn
+from object_detection_ext.builders.feature_extractors.ssd_feature_maps import build_ssd_feature_maps
 from object_detection_ext.models.backbones.mobilenet_v1 import MobileNetV1
 from object_detection_ext.models.feature_extractor import PyramidFeatureExtractor
-from object_detection_ext.models.feature_maps import Level, SsdFeatureMaps
 from object_detection_ext.protos import ssd_pb2
 
-LEVELS = (
-    Level("Conv2d_11_pointwise"),
-    Level("Conv2d_13_pointwise"),
-    Level(depth=512),
-    Level(depth=256),
-    Level(depth=256),
-    Level(depth=128),
-)
+SSD_ENDPOINTS = ("Conv2d_11_pointwise", "Conv2d_13_pointwise")
 FPN_ENDPOINTS = ("Conv2d_3_pointwise", "Conv2d_5_pointwise", "Conv2d_11_pointwise", "Conv2d_13_pointwise")
 FPNLITE_LAST_DEPTHS = (512, 256)  # half and a quarter of the channels, where depthwise convolutions make the pyramid cheap
 
 
 def ssd_mobilenet_v1(config: ssd_pb2.SsdFeatureExtractor, freeze_batchnorm: bool) -> PyramidFeatureExtractor:
-    check_unused(config, "fpn", "bifpn", "spaghettinet_arch_name", "replace_preprocessor_with_placeholder")
-    if not 1 <= config.num_layers <= len(LEVELS):
-        raise ValueError(f"num_layers must be between 1 and {len(LEVELS)}, got {config.num_layers}")
     return PyramidFeatureExtractor(
         backbone=_backbone(config, freeze_batchnorm, output_stride=config.output_stride or None),
-        feature_maps=SsdFeatureMaps(
-            levels=LEVELS[: config.num_layers],
-            hyperparams=feature_map_hyperparams(config, freeze_batchnorm),
-            depth_multiplier=config.depth_multiplier,
-            min_depth=config.min_depth,
-            use_depthwise=config.use_depthwise,
-            use_explicit_padding=config.use_explicit_padding,
-        ),
+        feature_maps=build_ssd_feature_maps(config, freeze_batchnorm, endpoints=SSD_ENDPOINTS),
         pad_to_multiple=config.pad_to_multiple,
     )
 

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from object_detection_ext.builders.feature_extractors.common import (
-    FeatureExtractorFactory,
-    backbone_hyperparams,
-    check_unused,
-    feature_map_hyperparams,
-)
+from object_detection_ext.builders.feature_extractors.common import FeatureExtractorFactory, backbone_hyperparams, check_unused
 from object_detection_ext.builders.feature_extractors.fpn import build_fpn
+from object_detection_ext.builders.feature_extractors.ssd_feature_maps import build_ssd_feature_maps
 from object_detection_ext.models.backbones.mobilenet_v2 import MobileNetV2
 from object_detection_ext.models.feature_extractor import PyramidFeatureExtractor
-from object_detection_ext.models.feature_maps import Level, SsdFeatureMaps
 from object_detection_ext.protos import ssd_pb2
 
-LEVELS = (
-    Level("layer_15/expansion_output"),
-    Level("layer_19"),
-    Level(depth=512),
-    Level(depth=256),
-    Level(depth=256),
-    Level(depth=128),
-)
+SSD_ENDPOINTS = ("layer_15/expansion_output", "layer_19")
 FPN_ENDPOINTS = ("layer_4", "layer_7", "layer_14", "layer_19")
 
 
 def ssd_mobilenet_v2(config: ssd_pb2.SsdFeatureExtractor, freeze_batchnorm: bool) -> PyramidFeatureExtractor:
-    check_unused(config, "fpn", "bifpn", "spaghettinet_arch_name", "replace_preprocessor_with_placeholder")
-    if not 1 <= config.num_layers <= len(LEVELS):
-        raise ValueError(f"num_layers must be between 1 and {len(LEVELS)}, got {config.num_layers}")
     return PyramidFeatureExtractor(
         backbone=_backbone(config, freeze_batchnorm, output_stride=config.output_stride or None),
-        feature_maps=SsdFeatureMaps(
-            levels=LEVELS[: config.num_layers],
-            hyperparams=feature_map_hyperparams(config, freeze_batchnorm),
-            depth_multiplier=config.depth_multiplier,
-            min_depth=config.min_depth,
-            use_depthwise=config.use_depthwise,
-            use_explicit_padding=config.use_explicit_padding,
-        ),
+        feature_maps=build_ssd_feature_maps(config, freeze_batchnorm, endpoints=SSD_ENDPOINTS),
         pad_to_multiple=config.pad_to_multiple,
     )
 

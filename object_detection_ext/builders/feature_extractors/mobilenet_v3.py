@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from object_detection_ext.builders.feature_extractors.common import FeatureExtractorFactory, backbone_hyperparams
-from object_detection_ext.builders.feature_extractors.tf1_feature_maps import build_tf1_feature_maps
+from object_detection_ext.builders.feature_extractors.ssd_feature_maps import build_ssd_feature_maps
 from object_detection_ext.builders.hyperparams import frozen
 from object_detection_ext.models.backbones.mobilenet_v3 import LARGE, SMALL, Architecture, MobileNetV3
 from object_detection_ext.models.feature_extractor import PyramidFeatureExtractor
@@ -34,7 +34,7 @@ def ssd_mobilenet_v3(
             use_explicit_padding=config.use_explicit_padding,
             hyperparams=_hyperparams(config, freeze_batchnorm),
         ),
-        feature_maps=build_tf1_feature_maps(config, freeze_batchnorm, endpoints=endpoints),
+        feature_maps=build_ssd_feature_maps(config, freeze_batchnorm, endpoints=endpoints, depthwise_as_configured=True),
         pad_to_multiple=config.pad_to_multiple,
     )
 

@@ -146,8 +146,19 @@ def test_evaluation_runs_at_its_interval_and_at_the_end(tmp_path, capsys):
     result = loop.train(task, sgd(), model_dir=tmp_path, settings=settings, evaluator=evaluator)
     assert scalars(tmp_path / "eval")["mean_output"] == [2, 4, 5]
     assert scalars(tmp_path / "eval")["Loss/fit_loss"] == [2, 4, 5]
-    assert set(result.metrics) == {"mean_output", "Loss/fit_loss"}
+    assert set(result.metrics) == {"mean_output", "Loss/fit_loss", "Loss/regularization_loss", "Loss/total_loss"}
     assert capsys.readouterr().out.count("table of the tiny task") == 3
+
+
+def test_evaluation_adds_the_networks_own_losses_as_the_api_does():
+    task = TinyTask()
+    metrics = Evaluator(task, summary_dir=None, quiet=True).run(0)
+    kernel = task.network.get_layer("hidden").kernel.numpy()
+    assert metrics["Loss/regularization_loss"] == pytest.approx(L2 * np.square(kernel).sum(), rel=1e-6)
+    assert metrics["Loss/total_loss"] == pytest.approx(metrics["Loss/fit_loss"] + metrics["Loss/regularization_loss"], rel=1e-6)
+    without = Evaluator(task, summary_dir=None, add_regularization=False, quiet=True).run(0)
+    assert without["Loss/total_loss"] == without["Loss/fit_loss"]
+    assert "Loss/regularization_loss" not in without
 
 
 def test_sigterm_saves_and_says_so(tmp_path, capsys):

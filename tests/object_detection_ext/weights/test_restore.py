@@ -210,3 +210,23 @@ def test_rows_are_stretches_of_the_backbone_then_feature_maps_then_heads():
 
 def test_a_backbone_in_many_pieces_is_one_row():
     assert [row.label for row in scopes({f"block_{i}/kernel": i % 2 for i in range(20)})] == ["backbone"]
+
+
+def make_pyramid(*, levels):
+    """A stem and the smoothing convolutions of a pyramid of `levels` levels, the coarsest of which has none."""
+    image = tf_keras.Input((8, 8, 3))
+    x = tf_keras.layers.Conv2D(4, 1, use_bias=False, name="Conv1")(image)
+    x = tf_keras.layers.Conv2D(4, 1, use_bias=False, name="block_1_project")(x)
+    maps = [tf_keras.layers.Conv2D(4, 3, name=f"FeatureMaps/top_down/smoothing_{number}_conv")(x) for number in range(1, levels)]
+    return tf_keras.Model(image, maps)
+
+
+@pytest.mark.parametrize(("levels", "scheme", "warned"), [(3, "tf1", True), (2, "tf1", False), (3, "api", False)])
+def test_a_pyramid_that_tf_1_computed_in_another_way_is_told(levels, scheme, warned):
+    network = make_pyramid(levels=levels)
+    stored = {
+        entry.name: value for name, value in values_of(network).items() if (entry := name_table(scheme)(list(values_of(network))).get(name))
+    }
+    assert len(stored) == len(network.weights)
+    text = str(restore(network, source_of(stored, scheme)))
+    assert ("note: TF 1 computed the finest maps of this pyramid from sums before smoothing" in text) == warned

@@ -1,4 +1,4 @@
-"""The feature maps of an SSD on the backbones that the API has in TF 1 only."""
+"""The feature maps of an SSD on any backbone: some of its end points, then new ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from object_detection_ext.protos import ssd_pb2
 NEW_DEPTHS = (512, 256, 256, 128)
 
 
-def build_tf1_feature_maps(config: ssd_pb2.SsdFeatureExtractor, freeze_batchnorm: bool, *, endpoints: tuple[str, str]) -> SsdFeatureMaps:
-    """Two feature maps from the backbone and up to four new ones.
+def build_ssd_feature_maps(
+    config: ssd_pb2.SsdFeatureExtractor, freeze_batchnorm: bool, *, endpoints: tuple[str, str], depthwise_as_configured: bool = False
+) -> SsdFeatureMaps:
+    """Two feature maps from the backbone and up to four new ones, `num_layers` in all.
 
     Args:
         endpoints: the backbone's, with strides 16 and 32.
+        depthwise_as_configured: as in `SsdFeatureMaps`: of extractors that TF 1 alone has.
 
     Raises:
         ValueError: a field has no meaning here, or `num_layers` is not a number of feature maps.
@@ -29,5 +32,5 @@ def build_tf1_feature_maps(config: ssd_pb2.SsdFeatureExtractor, freeze_batchnorm
         min_depth=config.min_depth,
         use_depthwise=config.use_depthwise,
         use_explicit_padding=config.use_explicit_padding,
-        depthwise_as_configured=True,
+        depthwise_as_configured=depthwise_as_configured,
     )
