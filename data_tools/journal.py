@@ -62,12 +62,15 @@ def fingerprint(settings: Mapping[str, object], entries: Sequence[object], input
 
     Args:
         settings: kept word by word, for messages.
-        entries: of the data set; counted, and told apart by what they show of themselves (`repr`).
+        entries: of the data set; counted, and told apart by what they show of themselves (`repr`) and the files that they name.
         inputs: annotation files, and folders of them; told apart by names, sizes and times of change.
     """
     digest = hashlib.sha256()
     for entry in entries:
         digest.update(repr(entry).encode(errors="surrogatepass"))
+        for part in entry if isinstance(entry, tuple) else (entry,):
+            if isinstance(part, Path):
+                digest.update("".join(_describe_files(part)).encode(errors="surrogateescape"))
     files = hashlib.sha256()
     for path in inputs:
         for line in _describe_files(path):

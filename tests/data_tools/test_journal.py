@@ -70,7 +70,9 @@ def test_what_a_fingerprint_looks_at(tmp_path):
         path.write_text("12345")
         os.utime(path, (1, 1))
     (annotations / "loop").symlink_to(annotations)
-    entries = [Entry(Path("a")), Entry(Path("b"))]
+    labels = tmp_path / "labels.txt"
+    labels.write_text("1")
+    entries = [Entry(Path("a")), Entry(labels)]
 
     def now(num_shards=2, sample=None, entries=entries) -> dict[str, str]:
         settings = {"num_shards": num_shards, "selection": Selection(sample=sample), "label_map": None}
@@ -109,6 +111,10 @@ def test_what_a_fingerprint_looks_at(tmp_path):
         path.write_text(earlier)
         os.utime(path, (1, 1))
     check_same(before, now())
+    labels.write_text("12")
+    assert change(now()).startswith("images was 2 (")
+    labels.unlink()
+    assert change(now()).startswith("images was 2 (")
     with pytest.raises(InputError, match=r"selection\.sample was 5, now not given"):
         check_same({**before, "selection.sample": "5"}, before)
     with pytest.raises(InputError, match="num_shards was not given, now 2"):
