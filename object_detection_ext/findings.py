@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from object_detection_ext.errors import one_line
+
 
 class Severity(enum.IntEnum):
     """How bad a finding is; an ERROR means that training should not start."""
@@ -65,7 +67,8 @@ class Check:
         object_index: int | None = None,
     ) -> Finding:
         """A finding of this check; `advice` takes the place of the general one."""
-        return Finding(self.name, self.severity, str(where), message, advice or self.advice, image, record, object_index)
+        words = [one_line(str(text)) for text in (where, message, advice or self.advice, image)]
+        return Finding(self.name, self.severity, words[0], words[1], words[2], words[3], record, object_index)
 
 
 @dataclass(frozen=True)

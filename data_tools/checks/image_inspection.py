@@ -10,13 +10,13 @@ from typing import NamedTuple
 from PIL import Image
 
 from data_tools.checks.fingerprint import Fingerprint, take_fingerprint
-from data_tools.image_file import read_header
+from data_tools.image_header import ImageHeader, read_header
+from data_tools.image_structure import check_jpeg, check_png
 from object_detection_ext.errors import InputError
 
 LARGEST_DECODED = 100_000_000  # pixels; more is not decoded: 300 MB as RGB, in every reading thread
 
-_ORIENTATION = 0x0112  # EXIF tag: 1 upright, 2 to 8 turned or mirrored
-_TENSORFLOW_FORMATS = ("jpeg", "png", "gif", "bmp", "webp")  # tf.io.decode_image of TensorFlow 2.20
+_PORTABLE = ("jpeg", "png")  # what the API's decoder takes; TensorFlow 2.20 alone also decodes the others that read_header knows
 _MISSING_GREY = 128  # what libjpeg fills in where the data end: coefficients of zero
 _MISSING_ROWS = 8  # of the lowest blocks
 
@@ -32,63 +32,59 @@ class ImageInspection(NamedTuple):
     orientation: int = 1  # EXIF's
     problem: str = ""  # why it cannot be decoded
     refusal: str = ""  # why TensorFlow refuses, or misreads, what Pillow decodes
+    is_portable: bool = True  # JPEG or PNG; else the original API fails at it, although TensorFlow decodes it
     ends_early: bool = False  # a JPEG that decodes, but whose lowest rows have no data
     fingerprint: Fingerprint | None = None
 
 
 def inspect_image(encoded: bytes) -> ImageInspection:
     """Decodes an image and says what is odd about it; never raises for what the bytes hold."""
-    digest = hashlib.sha256(encoded).digest()
+    known = ImageInspection(hashlib.sha256(encoded).digest())
+    header = None
     try:
         header = read_header(encoded)
-        refusal = ""
-        if header.height * header.width > LARGEST_DECODED:
-            problem = f"it has {header.width:,}x{header.height:,} pixels; more than {LARGEST_DECODED:,} are not decoded"
-            return ImageInspection(digest, header.format, height=header.height, width=header.width, problem=problem)
+        known = known._replace(format=header.format, height=header.height, width=header.width, orientation=header.orientation)
     except InputError as error:  # also of formats that only Pillow knows
-        refusal = str(error)
+        known = known._replace(refusal=str(error))
+    if known.height * known.width > LARGEST_DECODED:
+        return known._replace(problem=_too_large(known.height, known.width))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's about metadata
         try:
-            return _inspect_decoded(encoded, digest, refusal)
+            return _inspect_decoded(encoded, header, known)
         except Exception as error:  # Pillow's decoders raise whatever broken bytes lead them to
-            return ImageInspection(digest, problem=refusal or _words(error))
+            return known._replace(problem=known.refusal or _words(error), refusal="")
 
 
-def _inspect_decoded(encoded: bytes, digest: bytes, refusal: str) -> ImageInspection:
+def _inspect_decoded(encoded: bytes, header: ImageHeader | None, known: ImageInspection) -> ImageInspection:
     with Image.open(io.BytesIO(encoded)) as image:
-        format_ = (image.format or "").lower().replace("mpo", "jpeg")  # a JPEG with further pictures behind it
-        known = ImageInspection(digest, format_, image.mode, image.height, image.width)
+        format_ = known.format or (image.format or "").lower().replace("mpo", "jpeg")  # MPO: a JPEG with further pictures behind it
+        known = known._replace(format=format_, mode=image.mode, height=image.height, width=image.width)
         if image.height * image.width > LARGEST_DECODED:
-            return known._replace(problem=f"it has {image.width:,}x{image.height:,} pixels; more than {LARGEST_DECODED:,} are not decoded")
-        try:
-            image.load()
-        except Exception as error:  # as above
-            return known._replace(problem=_words(error))
+            return known._replace(problem=_too_large(image.height, image.width))
+        image.load()
         return known._replace(
-            orientation=_orientation(image),
-            refusal=_refusal(image, encoded, format_, refusal),
+            refusal=known.refusal or _refusal(image, encoded, header),
+            is_portable=format_ in _PORTABLE,
             ends_early=format_ == "jpeg" and _ends_early(image),
             fingerprint=take_fingerprint(image),
         )
 
 
-def _refusal(image: Image.Image, encoded: bytes, format_: str, by_header: str) -> str:
-    if format_ in ("jpeg", "png"):
-        return by_header
-    if format_ not in _TENSORFLOW_FORMATS:
-        return f"a {image.format} image, which TensorFlow does not decode"
-    if format_ == "bmp":
+def _refusal(image: Image.Image, encoded: bytes, header: ImageHeader | None) -> str:
+    try:
+        if header is not None and header.format == "jpeg":
+            check_jpeg(encoded)
+        elif header is not None and header.format == "png":
+            check_png(encoded, header)
+    except InputError as error:
+        return str(error)
+    if header is not None and header.format == "bmp":
         bits, compression = int.from_bytes(encoded[28:30], "little"), image.info.get("compression", 0)
         is_grey = bits == 8 and image.mode == "L"
         if compression not in (0, 3) or not (bits in (24, 32) or is_grey):
             return f"a BMP image of {bits} bits a pixel{' with compression' if compression else ''}, which TensorFlow does not read right"
     return ""
-
-
-def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(_ORIENTATION, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _ends_early(image: Image.Image) -> bool:
@@ -101,6 +97,10 @@ def _ends_early(image: Image.Image) -> bool:
 
 def _is_missing(rows: Image.Image) -> bool:
     return all(band.getextrema() == (_MISSING_GREY, _MISSING_GREY) for band in rows.split())
+
+
+def _too_large(height: int, width: int) -> str:
+    return f"it has {width:,}x{height:,} pixels; more than {LARGEST_DECODED:,} are not decoded"
 
 
 def _words(error: Exception) -> str:

@@ -26,6 +26,12 @@ REFUSED_IMAGE = Check(
     "an image that viewers open but TensorFlow does not: TIFF, AVIF, arithmetic-coded JPEG, a PNG without its end, BMP with a palette",
     "convert it to JPEG or PNG, or let --fix do it",
 )
+UNPORTABLE_IMAGE = Check(
+    "unportable_image",
+    Severity.WARNING,
+    "a GIF, BMP or WebP image: this project decodes it, the original API and its other readers expect JPEG or PNG",
+    "store JPEG or PNG; --fix converts it",
+)
 CUT_IMAGE = Check(
     "cut_image",
     Severity.WARNING,
@@ -78,6 +84,7 @@ CHECKS = (
     MISSING_IMAGE,
     CORRUPT_IMAGE,
     REFUSED_IMAGE,
+    UNPORTABLE_IMAGE,
     CUT_IMAGE,
     TURNED_IMAGE,
     HUGE_IMAGE,
@@ -102,6 +109,7 @@ def check_image(seen: ImageInspection, *, place: RecordPlace, where: object, ima
     size = f"{seen.width}x{seen.height}"
     checks = (
         (REFUSED_IMAGE, bool(seen.refusal), seen.refusal),
+        (UNPORTABLE_IMAGE, not seen.is_portable and not seen.refusal, f"a {seen.format.upper()} image"),
         (CUT_IMAGE, seen.ends_early, "the lowest rows of the JPEG are the grey of missing data"),
         (TURNED_IMAGE, seen.orientation != 1, f"the {size} image has EXIF orientation {seen.orientation}"),
         (HUGE_IMAGE, seen.height * seen.width > HUGE, f"the image has {size} pixels"),
