@@ -16,7 +16,7 @@ from object_detection_ext.report.page import Markup, element, joined, shortened
 
 _VIEW = 320.0  # width of a picture in its own units: about as wide as a phone shows it, so that text has its usual size
 _MOST_PIXELS = 100_000_000  # of an image that is decoded; more is a decompression bomb or of no use for training
-_MOST_ASPECT = 2.5  # a longer picture is shown whole on a ground of this shape
+_MOST_ASPECT = 1.6  # a longer picture is shown whole on a ground of this shape
 _BEYOND = 0.35  # of the image's size: how far boxes are shown outside of it
 _LEAST_BOX = 14.0  # a faulty box that is smaller gets a ring around it
 _CAPTION_HEIGHT = 13.0  # of the page's 12-pixel text
