@@ -76,11 +76,16 @@ def check_names(names: Iterable[NamedAt]) -> Iterator[Finding]:
     """Yields each group of names that differ in nothing that a person would say aloud."""
     groups: dict[str, dict[str, str]] = {}
     for name, where in names:
-        groups.setdefault(_SEPARATORS.sub("", name.casefold()), {}).setdefault(name, where)
+        groups.setdefault(spoken(name), {}).setdefault(name, where)
     for spellings in groups.values():
         if len(spellings) > 1:
             listed = ", ".join(f"{name!r} ({where})" for name, where in spellings.items())
             yield SIMILAR_NAMES(next(iter(spellings.values())), f"{listed} differ in spelling only")
+
+
+def spoken(name: str) -> str:
+    """What names that are said alike have in common."""
+    return _SEPARATORS.sub("", name.casefold())
 
 
 def _check_num_classes(label_map: LabelMap, path: Path, num_classes: int | None) -> Iterator[Finding]:

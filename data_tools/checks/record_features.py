@@ -71,7 +71,7 @@ _BYTES = (
     schema.OBJECT_MASK,
     schema.OBJECT_KEYPOINT_TEXT,
 )
-_TYPES = {key: type_ for type_, keys in ((float, _FLOATS), (int, _INTS), (bytes, _BYTES)) for key in keys}
+TYPES = {key: type_ for type_, keys in ((float, _FLOATS), (int, _INTS), (bytes, _BYTES)) for key in keys}
 _TYPE_NAMES = {float: "floats", int: "int64", bytes: "bytes"}
 
 
@@ -107,10 +107,10 @@ def read_features(payload: bytes, place: RecordPlace) -> tuple[RecordFeatures, t
         return NO_FEATURES, (NOT_AN_EXAMPLE(place, str(error), record=place),)
     name = _text(features, schema.IMAGE_SOURCE_ID) or _text(features, schema.IMAGE_FILENAME)
     findings = [
-        WRONG_FEATURE_TYPE(place, f"{key} must hold {_TYPE_NAMES[_TYPES[key]]}, got {_TYPE_NAMES[kind]}", image=name, record=place)
+        WRONG_FEATURE_TYPE(place, f"{key} must hold {_TYPE_NAMES[TYPES[key]]}, got {_TYPE_NAMES[kind]}", image=name, record=place)
         for key, kind in _wrong_types(features)
     ]
-    features = {key: values for key, values in features.items() if not values or isinstance(values[0], _TYPES.get(key, object))}
+    features = {key: values for key, values in features.items() if not values or isinstance(values[0], TYPES.get(key, object))}
     problem = find_length_problem(features)
     if problem:
         findings.append(LIST_LENGTHS(place, problem, image=name, record=place))
@@ -136,7 +136,7 @@ def find_length_problem(features: Mapping[str, list[Any]]) -> str | None:
 
 
 def _wrong_types(features: Mapping[str, list[Any]]) -> list[tuple[str, type]]:
-    return [(key, type(values[0])) for key, values in features.items() if values and key in _TYPES and type(values[0]) is not _TYPES[key]]
+    return [(key, type(values[0])) for key, values in features.items() if values and key in TYPES and type(values[0]) is not TYPES[key]]
 
 
 def _record(features: Mapping[str, list[Any]], *, has_objects: bool) -> RecordFeatures:
