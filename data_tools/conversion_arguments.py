@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from data_tools.annotated_image import Format, ReadOptions
+from data_tools.annotated_image import ReadOptions
 from data_tools.arguments import add_num_workers
 from data_tools.format_table import FORMATS
 from data_tools.image_groups import NameGroups
@@ -47,8 +47,8 @@ def parse_arguments(argv: Sequence[str] | None, *, program: str = "create_tf_rec
     return arguments
 
 
-def choose_format(arguments: argparse.Namespace) -> tuple[Format, ReadOptions]:
-    """The format that was named or recognised, and what its reader is told.
+def choose_format(arguments: argparse.Namespace) -> tuple[str, ReadOptions]:
+    """The name in `FORMATS` that was given or recognised, and what the format's reader is told.
 
     Raises:
         InputError: there is no such folder, or no format, or more than one, that fits.
@@ -61,11 +61,11 @@ def choose_format(arguments: argparse.Namespace) -> tuple[Format, ReadOptions]:
         name, found = arguments.format, ReadOptions(arguments.images, arguments.annotations)
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ReadOptions)}
     more = {key: value for key, value in given.items() if key not in ("images", "annotations") and value}
-    return FORMATS[name], dataclasses.replace(found, **more)
+    return name, dataclasses.replace(found, **more)
 
 
-def write_options(arguments: argparse.Namespace, reading: ReadOptions) -> WriteOptions:
-    """The flags that say how to write."""
+def write_options(arguments: argparse.Namespace, format_name: str, reading: ReadOptions) -> WriteOptions:
+    """The flags that say how to write; the manifest gets them all, with what was recognised."""
     selection = Selection(
         classes=tuple(arguments.classes or ()),
         excluded_classes=tuple(arguments.exclude_classes or ()),
@@ -75,6 +75,8 @@ def write_options(arguments: argparse.Namespace, reading: ReadOptions) -> WriteO
         seed=arguments.seed,
     )
     splits = dataclasses.replace(arguments.split, group_by=arguments.group_by, seed=arguments.seed) if arguments.split else None
+    recorded = {key: _plain(value) for key, value in vars(arguments).items() if value and key not in _NOT_RECORDED}
+    recorded |= {"format": format_name, "images": str(reading.images), "annotations": str(reading.annotations)}
     paths = [getattr(reading, field.name) for field in dataclasses.fields(reading) if field.name != "images"]
     return WriteOptions(
         num_shards=arguments.num_shards or 1,
@@ -88,7 +90,7 @@ def write_options(arguments: argparse.Namespace, reading: ReadOptions) -> WriteO
         writes_manifest=not arguments.no_manifest,
         resumes=arguments.resume,
         num_workers=arguments.num_workers,
-        arguments={key: _plain(value) for key, value in vars(arguments).items() if value and key not in _NOT_RECORDED},
+        arguments=recorded,
         inputs=tuple(path for path in paths if isinstance(path, Path)),
     )
 

@@ -14,6 +14,7 @@ from data_tools.conversion import Conversion, note_other_shards
 from data_tools.conversion_arguments import choose_format, parse_arguments, write_options
 from data_tools.conversion_plan import plan_conversion
 from data_tools.conversion_summary import Summary, report
+from data_tools.format_table import FORMATS
 from data_tools.journal import Journal
 from data_tools.shards import AtomicFiles, journal_path
 from data_tools.write_options import DEFAULT_OPTIONS, WriteOptions
@@ -53,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     arguments = parse_arguments(argv)
     start = time.monotonic()
-    format_, reading = choose_format(arguments)
-    summary = create_tf_record(format_.read(reading), arguments.output, write_options(arguments, reading))
+    name, reading = choose_format(arguments)
+    summary = create_tf_record(FORMATS[name].read(reading), arguments.output, write_options(arguments, name, reading))
     report(summary, seconds=time.monotonic() - start)
     return 0
 

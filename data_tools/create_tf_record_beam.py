@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from data_tools.beam import IN_PROCESS, create_tf_record_on_beam
 from data_tools.conversion_arguments import choose_format, parse_arguments, write_options
 from data_tools.conversion_summary import report
+from data_tools.format_table import FORMATS
 from object_detection_ext.command_line import run
 
 
@@ -22,9 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     split = words.index("--") if "--" in words else len(words)
     arguments = parse_arguments(words[:split], program="create_tf_record_beam", epilog="Beam's own flags follow after --")
     start = time.monotonic()
-    format_, reading = choose_format(arguments)
-    options = write_options(arguments, reading)
-    summary = create_tf_record_on_beam(format_.read(reading), arguments.output, options, beam_flags=words[split + 1 :] or [IN_PROCESS])
+    name, reading = choose_format(arguments)
+    options = write_options(arguments, name, reading)
+    summary = create_tf_record_on_beam(
+        FORMATS[name].read(reading), arguments.output, options, beam_flags=words[split + 1 :] or [IN_PROCESS]
+    )
     report(summary, seconds=time.monotonic() - start)
     return 0
 

@@ -18,7 +18,7 @@ GIVEN = ["--format=voc", "--images=photos", "--annotations=xml", "--output=out/a
 
 def options(*flags: str) -> WriteOptions:
     arguments = parse_arguments([*GIVEN, *flags])
-    return write_options(arguments, ReadOptions(arguments.images, arguments.annotations, arguments.split_file))
+    return write_options(arguments, "voc", ReadOptions(arguments.images, arguments.annotations, arguments.split_file))
 
 
 def test_nothing_but_what_is_needed():
@@ -97,6 +97,19 @@ def test_every_flag_arrives():
     )
 
 
+def test_the_manifest_is_told_what_was_recognised():
+    arguments = parse_arguments(["--input=set", "--output=out/a.record", "--num_workers=3"])
+    recorded = write_options(arguments, "coco", ReadOptions(Path("set/train2017"), Path("set/instances.json"))).arguments
+    assert recorded == {
+        "input": "set",
+        "format": "coco",
+        "images": "set/train2017",
+        "annotations": "set/instances.json",
+        "broken_boxes": "drop",
+        "exif_boxes": "auto",
+    }
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -147,8 +160,7 @@ def choose(monkeypatch, tmp_path):
             for place, name in enumerate(names)
         }
         monkeypatch.setattr("data_tools.conversion_arguments.FORMATS", formats)
-        format_, options = choose_format(parse_arguments([f"--input={tmp_path}", "--output=a", *flags]))
-        return next(name for name in names if formats[name] is format_), options
+        return choose_format(parse_arguments([f"--input={tmp_path}", "--output=a", *flags]))
 
     return call
 
