@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_wrong_flags(capsys, flags, message):
     assert message in capsys.readouterr().err
 
 
-def read(options: ReadOptions) -> None:
+def read(options: ReadOptions) -> NoReturn:
     raise AssertionError("choosing a format reads nothing")
 
 
