@@ -13,7 +13,7 @@ from data_tools.checks.input_size import InputSize
 from data_tools.checks.summary import ReaderSummary
 from object_detection_ext.report.axes import compact
 from object_detection_ext.report.charts import Bar, Zone, bars, heat_map, histogram, scatter
-from object_detection_ext.report.page import Markup, details, figure, grid, joined, shortened, table
+from object_detection_ext.report.page import Markup, details, figure, grid, joined, shortened, table, wide
 
 COCO_ZONES = (Zone("small", 32), Zone("medium", 96), Zone("large", math.inf))  # sides in pixels; cocodataset.org, detection evaluation
 _HEAT_CELLS = 24
@@ -74,7 +74,7 @@ def class_section(readers: Sequence[ReaderSummary]) -> Markup:
     left_out = f"; the first {_MOST_ROWS:,} of {len(rows):,}" if len(rows) > _MOST_ROWS else ""
     numbers = table(header, cells, caption=f"Objects and images by class{left_out}")
     if len(rows) <= _FEW_CLASSES:
-        return grid(chart, numbers)
+        return grid(chart, wide(numbers))
     return joined(grid(chart), details(f"{len(rows):,} classes as a table", numbers))
 
 

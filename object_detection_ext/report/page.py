@@ -126,6 +126,11 @@ def figure(content: Markup, title: str, note: str = "") -> Markup:
     return element("figure", element("figcaption", element("strong", title)), content, below)
 
 
+def wide(content: Markup) -> Markup:
+    """An item that takes two columns of a grid that has them."""
+    return element("div", content, class_="wide")
+
+
 def grid(*items: Markup, kind: Literal["charts", "pictures"] = "charts") -> Markup:
     """Items side by side, as many as fit."""
     return element("div", *items, class_=f"grid {kind}")

@@ -79,6 +79,7 @@ tbody th{font-weight:400;overflow-wrap:anywhere;min-width:6rem}
 .grid{display:grid;gap:1.5rem 2rem;margin:1rem 0}
 .charts{grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr))}
 .pictures{grid-template-columns:repeat(auto-fill,minmax(min(100%,16rem),1fr));gap:1.25rem}
+@media (min-width:48rem){.wide{grid-column:span 2}}
 figure{margin:0;min-width:0;break-inside:avoid}
 figcaption{margin-bottom:.5rem}
 figure p{font-size:.875rem}
@@ -117,6 +118,8 @@ pre{overflow-x:auto;padding:.75rem 1rem;border:1px solid var(--line);border-radi
 @media print{
  body{max-width:none;padding:0;font-size:10pt}
  nav{display:none}
+ .wide{grid-column:1/-1}
+ .key{print-color-adjust:exact;-webkit-print-color-adjust:exact}
  h2,h3{break-after:avoid}
  pre,.scroll{overflow:visible;white-space:pre-wrap}
  details::details-content{content-visibility:visible}
