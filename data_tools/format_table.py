@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from data_tools.annotated_image import Format
-from data_tools.formats import coco, csv_table, kitti, open_images, pets, voc, yolo
+from data_tools.formats import coco, csv_table, kitti, labelme, open_images, pets, voc, yolo
 
 FORMATS: dict[str, Format] = {
     "coco": coco.FORMAT,
     "csv": csv_table.FORMAT,
     "kitti": kitti.FORMAT,
+    "labelme": labelme.FORMAT,
     "open_images": open_images.FORMAT,
     "pets": pets.FORMAT,
     "voc": voc.FORMAT,

@@ -27,7 +27,7 @@ def polygons_to_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int])
         InputError: there is no polygon, one has fewer points or an odd number of values, or a point lies further outside the image than
             that is wide or high.
     """
-    height, width = _checked_size(size)
+    height, width = check_mask_size(size)
     if not polygons:
         raise InputError("a mask needs a polygon, got none")
     for index, polygon in enumerate(polygons):
@@ -60,7 +60,7 @@ def rle_to_mask(rle: Any, size: tuple[int, int]) -> np.ndarray:
     Raises:
         InputError: `rle` is not such a code, or not of an image of `size`.
     """
-    height, width = _checked_size(size)
+    height, width = check_mask_size(size)
     if not isinstance(rle, dict) or list(rle.get("size") or ()) != [height, width]:
         got = rle.get("size") if isinstance(rle, dict) else rle
         raise InputError(f"a run-length code must have size [{height}, {width}] (height, width) and counts, got {got!r}")
@@ -129,14 +129,15 @@ def png_to_mask(png: bytes, *, largest: int = LARGEST_MASK) -> np.ndarray:
         raise InputError(f"a mask that is not a whole PNG file: {error}") from None
 
 
+def check_mask_size(size: tuple[int, int]) -> tuple[int, int]:
+    """`size`, height and width, if a mask may have it; raises `InputError` above `LARGEST_MASK` pixels."""
+    height, width = size
+    if height * width > LARGEST_MASK:
+        raise InputError(f"a mask of {width}x{height} pixels, more than the {LARGEST_MASK:,} that are allowed")
+    return size
+
+
 def _pycocotools_mask() -> Any:
     from pycocotools import mask  # its own types say less than it takes
 
     return mask
-
-
-def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
-    height, width = size
-    if height * width > LARGEST_MASK:
-        raise InputError(f"a mask of {width}x{height} pixels, more than the {LARGEST_MASK:,} that are allowed")
-    return height, width

@@ -18,6 +18,7 @@ _BLOCK = 1 << 20  # bytes read at a time
 LARGEST_VALUE = 1 << 25  # characters of one value of a list, or of one member that is no list
 _LONGEST_TOKEN = 16  # characters that may still change their meaning with those that follow: half of -Infinity, of \ud83d\ude00
 _SPACE = re.compile(r"[ \t\n\r]*")
+_TEXT_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity')
 _ENDS = frozenset(" \t\n\r,]}")  # what may follow a value
 _KINDS = {"[": "list", "{": "dict", '"': "str", "t": "bool", "f": "bool", "n": "NoneType"}
 
@@ -26,15 +27,21 @@ class _NotJsonError(Exception):
     """Something that Python's parser takes and JSON forbids."""
 
 
+class _ConstantError(_NotJsonError):
+    """NaN, Infinity or -Infinity; its argument is which."""
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise _NotJsonError(f"{name} is not a number that JSON allows")
+    raise _ConstantError(name)
 
 
 def _refuse_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _NotJsonError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is set twice in one object")
+        raise _NotJsonError(
+            f"the key {next(key for key in keys if keys.count(key) > 1)!r} is set twice in one object, in the value that starts here"
+        )
     return members
 
 
@@ -156,6 +163,10 @@ class JsonStream:
                 is_cut = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LONGEST_TOKEN
                 if self._is_last or not is_cut:
                     self._fail(error.msg, position=error.pos)
+            except _ConstantError as error:
+                name = str(error)
+                place = next(match.start() for match in _TEXT_OR_CONSTANT.finditer(self._text, self._position) if match[0] == name)
+                self._fail(f"{name} is not a number that JSON allows", position=place)
             except RecursionError:
                 self._fail("nested too deeply")
             except (ValueError, _NotJsonError) as error:  # a number of thousands of digits

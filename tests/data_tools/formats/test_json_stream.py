@@ -30,6 +30,9 @@ def read_all(path: Path, *, block: int = 1 << 20, largest_value: int = 1 << 20) 
     return content
 
 
+TWICE = "the key 'b' is set twice in one object, in the value that starts here"
+
+
 def write(folder: Path, content: str | bytes) -> Path:
     path = folder / "a.json"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -92,7 +95,8 @@ def test_lines(tmp_path):
         pytest.param('{"a":\n\n[NaN]}', ":3: not valid JSON: NaN is not a number that JSON allows", id="nan"),
         pytest.param('{"a": [{"b": -Infinity}]}', ":1: not valid JSON: -Infinity is not a number that JSON allows", id="infinite"),
         pytest.param('{"a": 1,\n"a": [2]}', ":2: not valid JSON: the key 'a' is set twice in one object", id="key twice"),
-        pytest.param('{"a": [\n{"b": 1, "c": 2, "b": 3}]}', ":2: not valid JSON: the key 'b' is set twice in one object", id="twice below"),
+        pytest.param('{"a": [{"b": 1,\n"c": ["NaN", NaN]}]}', ":2: not valid JSON: NaN is not a number that JSON allows", id="nan below"),
+        pytest.param('{"a": [\n{"b": 1, "c": 2, "b": 3}]}', f":2: not valid JSON: {TWICE}", id="twice below"),
     ],
 )
 def test_wrong_files(tmp_path, text, message, block):
