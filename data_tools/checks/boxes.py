@@ -116,7 +116,7 @@ def check_boxes(
         input_size: height and width in pixels that the image has as the network's input; None where unknown.
         classes: N names for messages.
         place: the record, or the image file.
-        where: N places in annotation files; the record where empty.
+        where: N places in annotation files, which name the object; the record where empty.
         image: for the finding.
     """
     tiny = find_tiny(boxes, input_size) & problems.sound if input_size is not None else np.zeros(len(boxes), bool)
@@ -133,7 +133,9 @@ def check_boxes(
     for check, found, words in checks:
         for index in np.flatnonzero(found).tolist():
             text = words or f"has {_sides(boxes[index], input_size)} pixels at the training size"
-            message = f"object {index} ({classes[index]}): the box {_words(boxes[index])} {text}"
+            message = f"the box {_words(boxes[index])} {text}"
+            if not where:
+                message = f"object {index} ({classes[index]}): {message}"
             yield check(where[index] if where else place, message, image=image, record=place, object_index=index)
 
 

@@ -82,7 +82,7 @@ def _targets(record_sets: Sequence[RecordSet], folder: Path) -> dict[str, Path]:
 
 
 def _items(record_set: RecordSet, scan: Scan, written: Set[str]) -> tuple[list[MendItem], list[str]]:
-    """The records of a set, but for files already `written`, with the reasons to leave some out, and a line for each file that cannot be read to its end."""
+    """The records of a set with the reasons to leave some out, and a line for each damaged file; without files already `written`."""
     scanned = next(each for each in scan.sets if each.summary.name == record_set.name)
     drops = dict(_drops(scanned, scan))
     items, lines = list[MendItem](), list[str]()

@@ -95,10 +95,17 @@ def scan_records(
     return Scan(tuple(scanned), shared, findings, time.monotonic() - start)
 
 
-def scan_source(source: Source, *, label_map: LabelMap | None = None, label_map_path: str = "", num_workers: int = 1) -> Scan:
+def scan_source(
+    source: Source,
+    *,
+    label_map: LabelMap | None = None,
+    label_map_path: str = "",
+    findings: FindingCollector | None = None,
+    num_workers: int = 1,
+) -> Scan:
     """Reads every image of an annotated folder once, as `scan_records` does records."""
     start = time.monotonic()
-    findings = FindingCollector()
+    findings = findings or FindingCollector()
     builder = SetBuilder("source", label_map, is_record_set=False)
     for seen in _map(SourceScanner(source.load), source.entries, num_workers=num_workers):
         _add(builder, seen, findings)

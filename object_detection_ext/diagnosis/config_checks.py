@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from object_detection_ext.builders.warm_start import FIELD as WARM_START_FIELD
 from object_detection_ext.builders.warm_start import build_warm_start
@@ -85,27 +86,50 @@ CHECKS = (
 )
 
 
-def check_config(config: Config, *, num_train_steps: int | None = None, starts_fresh: bool = True) -> Iterator[Finding]:
-    """Yields what is wrong with a config.
+@dataclass(frozen=True)
+class Job:
+    """What a config is about to be used for."""
 
-    Args:
-        config: the config, overrides included.
-        num_train_steps: takes the place of train_config.num_steps, as the flag does.
-        starts_fresh: whether fine_tune_checkpoint will be read; not where a run goes on from its own checkpoint.
-    """
-    for path in unconfigured_paths(config):
+    trains: bool = True
+    evaluates: bool = True
+    num_train_steps: int | None = None  # takes the place of train_config.num_steps, as the flag does
+    starts_fresh: bool = True  # fine_tune_checkpoint will be read: not where a run goes on from its own checkpoint
+
+
+EVERYTHING = Job()
+_PARTS = ("train_config", "train_input_reader", "eval_config", "eval_input_reader")
+
+
+def check_config(config: Config, job: Job = EVERYTHING) -> Iterator[Finding]:
+    """Yields what is wrong with a config, overrides included, for a job."""
+    unconfigured = [path for path in unconfigured_paths(config) if _is_read(path, job)]
+    for path in unconfigured:
         yield UNCONFIGURED(config.where(path), f"{path} still holds PATH_TO_BE_CONFIGURED")
     yield from _check_support(config)
     for path, earlier, later in config.overwritten:
         yield SET_TWICE(later, f"{path} is set in {earlier} too")
     if config.proto.model.HasField("ssd"):
-        yield from _check_model(config)
+        yield from _check_model(config, job)
         yield from detection_checks.check_detections(config)
-    yield from _check_readers(config)
-    yield from schedule_checks.check_schedule(config, num_train_steps=num_train_steps)
-    yield from memory_checks.check_memory(config)
-    if starts_fresh and not any(path.startswith(WARM_START_FIELD) for path in unconfigured_paths(config)):
-        yield from _check_warm_start(config)
+    if job.evaluates:
+        yield from _check_evaluation(config)
+    if job.trains:
+        if config.proto.HasField("train_input_reader") and not config.proto.train_input_reader.shuffle:
+            where = config.where("train_input_reader.shuffle")
+            yield NOT_SHUFFLED(where, "training reads the records in their order, every epoch the same")
+        yield from schedule_checks.check_schedule(config, num_train_steps=job.num_train_steps)
+        yield from memory_checks.check_memory(config)
+        if job.starts_fresh and WARM_START_FIELD not in unconfigured:
+            yield from _check_warm_start(config)
+
+
+def _is_read(path: str, job: Job) -> bool:
+    if path == WARM_START_FIELD:
+        return job.trains and job.starts_fresh
+    part = path.partition(".")[0].partition("[")[0]
+    if part not in _PARTS:
+        return True
+    return job.trains if part.startswith("train") else job.evaluates
 
 
 def _check_support(config: Config) -> Iterator[Finding]:
@@ -123,26 +147,26 @@ def _check_support(config: Config) -> Iterator[Finding]:
         yield DONE_OTHERWISE(config.where(path), f"{path}: {text.partition('): ')[2]}")
 
 
-def _check_model(config: Config) -> Iterator[Finding]:
+def _check_model(config: Config, job: Job) -> Iterator[Finding]:
     ssd = config.proto.model.ssd
     if ssd.num_classes < 1:
         yield NO_CLASSES(config.where("model.ssd.num_classes"), f"model.ssd.num_classes must be >= 1, got {ssd.num_classes}")
     keep = ssd.image_resizer.keep_aspect_ratio_resizer
     differs = ssd.image_resizer.WhichOneof("image_resizer_oneof") == "keep_aspect_ratio_resizer" and not keep.pad_to_max_dimension
-    for path, size in (
-        ("train_config.batch_size", config.proto.train_config.batch_size),
-        ("eval_config.batch_size", config.proto.eval_config.batch_size),
+    for path, size, is_read in (
+        ("train_config.batch_size", config.proto.train_config.batch_size, job.trains),
+        ("eval_config.batch_size", config.proto.eval_config.batch_size, job.evaluates),
     ):
+        if not is_read:
+            continue
         if size < 1:
             yield BAD_BATCH_SIZE(config.where(path), f"{path} must be >= 1, got {size}")
         elif size > 1 and differs:
             yield BAD_BATCH_SIZE(config.where(path), f"{path} must be 1 for a resizer that gives images of different sizes, got {size}")
 
 
-def _check_readers(config: Config) -> Iterator[Finding]:
+def _check_evaluation(config: Config) -> Iterator[Finding]:
     proto = config.proto
-    if proto.HasField("train_input_reader") and not proto.train_input_reader.shuffle:
-        yield NOT_SHUFFLED(config.where("train_input_reader.shuffle"), "training reads the records in their order, every epoch the same")
     if not proto.eval_input_reader:
         yield NO_EVALUATION(config.path, "there is no eval_input_reader")
         return

@@ -40,14 +40,14 @@ class ReaderFiles(NamedTuple):
     label_map_path: str  # "" without one, or where it is still to be filled in
 
 
-def reader_files(config: Config, *, for_training: bool = True) -> Iterator[ReaderFiles | Finding]:
-    """Yields the readers that training uses (evaluation's alone without `for_training`), and what is wrong with their files."""
+def reader_files(config: Config, *, trains: bool = True, evaluates: bool = True) -> Iterator[ReaderFiles | Finding]:
+    """Yields the readers that training and evaluation use, and what is wrong with their files."""
     proto = config.proto
-    if for_training and proto.HasField("train_input_reader"):
+    if trains and proto.HasField("train_input_reader"):
         yield from _files("train", "train_input_reader", proto.train_input_reader, config)
-    elif for_training:
+    elif trains:
         yield NO_READER(config.path, "train_input_reader is not set")
-    if proto.eval_input_reader:
+    if evaluates and proto.eval_input_reader:
         yield from _files("eval", "eval_input_reader[0]", proto.eval_input_reader[0], config)
 
 
