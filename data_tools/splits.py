@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_tools.annotated_image import Source
 from data_tools.image_groups import NameGroups, group_images
 from data_tools.stratification import Group, stratify
-from data_tools.survey import Survey, same_images
+from data_tools.survey import ImageFacts, Survey, same_images
 from object_detection_ext.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -68,21 +68,36 @@ def deal_out(
     if len(places) < len(splits.names):
         formed = f"{len(images):,} images form {_groups(len(places))}"
         raise InputError(f"--split: {formed}, which cannot fill the splits {', '.join(splits.names)}")
-    groups = []
-    for group in places:
-        num_images, num_objects = Counter[int](), Counter[int]()
-        for place in group:
-            for class_, count in images[place].objects:
-                num_images[class_] += 1
-                num_objects[class_] += count
-        key = min(images[place].filename for place in group)
-        groups.append(Group(key, len(group), {class_: (num_images[class_], num_objects[class_]) for class_ in num_images}))
+    groups = _count_groups(images, places)
     split_of_group = stratify(groups, splits.shares, seed=splits.seed)
     split_of = [0] * len(images)
     for group, split in zip(places, split_of_group, strict=True):
         for place in group:
             split_of[place] = split
     return split_of, (*notes, *_missing_classes(splits, facts.class_texts, groups, split_of_group))
+
+
+def _count_groups(images: Sequence[ImageFacts], places: Sequence[Sequence[int]]) -> list[Group]:
+    shared: dict[tuple[tuple[int, int], ...], Mapping[int, tuple[int, int]]] = {}  # most groups are one image, and many show the same
+    groups = []
+    for group in places:
+        objects = images[group[0]].objects
+        if len(group) > 1:
+            classes = _count(images[place] for place in group)
+        elif (classes := shared.get(objects)) is None:
+            classes = shared[objects] = _count([images[group[0]]])
+        groups.append(Group(min(images[place].filename for place in group), len(group), classes))
+    return groups
+
+
+def _count(images: Iterable[ImageFacts]) -> dict[int, tuple[int, int]]:
+    """Class -> images that show it, objects of it."""
+    num_images, num_objects = Counter[int](), Counter[int]()
+    for image in images:
+        for class_, count in image.objects:
+            num_images[class_] += 1
+            num_objects[class_] += count
+    return {class_: (num_images[class_], num_objects[class_]) for class_ in num_images}
 
 
 def _missing_classes(splits: Splits, class_texts: Sequence[str], groups: Sequence[Group], split_of: Sequence[int]) -> Iterator[str]:

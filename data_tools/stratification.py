@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,20 +61,27 @@ def _draw(seed: int, key: str) -> bytes:
 
 def _amounts(groups: Sequence[Group]) -> tuple[list[tuple[_Amount, ...]], int]:
     """Quantity 0 is all images, 1 the images without objects; two follow for each class."""
-    quantities = []
+    totals = Counter[int]()
     for group in groups:
-        held = {0: group.num_images}
-        if not group.classes:
-            held[1] = group.num_images
-        for class_, (num_images, num_objects) in group.classes.items():
-            held[2 + 2 * class_], held[3 + 2 * class_] = num_images, num_objects
-        quantities.append(held)
-    totals: dict[int, int] = {}
-    for held in quantities:
-        for quantity, amount in held.items():
-            totals[quantity] = totals.get(quantity, 0) + amount
-    amounts = [tuple([_Amount(quantity, amount / totals[quantity]) for quantity, amount in held.items()]) for held in quantities]
+        for quantity, amount in _held(group):
+            totals[quantity] += amount
+    shared: dict[tuple[tuple[int, int], ...], tuple[_Amount, ...]] = {}  # most groups are one image, and much alike
+    amounts = []
+    for group in groups:
+        held = tuple(_held(group))
+        if held not in shared:
+            shared[held] = tuple([_Amount(quantity, amount / totals[quantity]) for quantity, amount in held])
+        amounts.append(shared[held])
     return amounts, max(totals, default=0) + 1
+
+
+def _held(group: Group) -> Iterator[tuple[int, int]]:
+    yield 0, group.num_images
+    if not group.classes:
+        yield 1, group.num_images
+    for class_, (num_images, num_objects) in sorted(group.classes.items()):
+        yield 2 + 2 * class_, num_images
+        yield 3 + 2 * class_, num_objects
 
 
 def _rarest_first(order: Sequence[int], amounts: Sequence[tuple[_Amount, ...]], num_quantities: int) -> list[int]:

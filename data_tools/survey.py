@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from data_tools.annotated_image import AnnotatedImage, Source
 from data_tools.parallel import ordered_map
 from data_tools.progress import progress
+from data_tools.selection import Subset
 
 
 class ImageFacts(NamedTuple):
@@ -66,8 +67,7 @@ def same_images(source: Source, facts: Sequence[ImageFacts], indices: Iterable[i
     chosen = list(indices)
     sizes = Counter(facts[index].num_bytes for index in chosen)
     candidates = [index for index in chosen if sizes[facts[index].num_bytes] > 1]
-    entries = [source.entries[index] for index in candidates]
-    digests = ordered_map(functools.partial(_digest, source.load), entries, num_workers=num_workers)
+    digests = ordered_map(functools.partial(_digest, source.load), Subset(source.entries, candidates), num_workers=num_workers)
     return dict(zip(candidates, progress(digests, total=len(candidates), label="comparing images of one size"), strict=True))
 
 
