@@ -56,6 +56,7 @@ def define_flags() -> flags.FlagValues:
         lower_bound=0,
         flag_values=values,
     )
+    boolean("skip_checks", False, "Train without the doctor's fast checks of config, label map and first records.", flag_values=values)
     boolean("from_scratch", False, "Start from random weights, whatever fine_tune_checkpoint says.", flag_values=values)
     boolean("fine_tune", False, "Start from fine_tune_checkpoint, which must be set.", flag_values=values)
     boolean("resume", False, "Go on from the checkpoint in model_dir, which must hold one.", flag_values=values)
@@ -76,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage_error(f"at most one of --{', --'.join(STARTS)}, got --{' and --'.join(starts)}")
     if starts and values.checkpoint_dir:
         usage_error(f"--{starts[0]} is for training; with --checkpoint_dir nothing is trained")
+    if not values.skip_checks and not _passes_checks(values):
+        return 1
     if not values.checkpoint_dir:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # read when TensorFlow is imported; see object_detection_ext/training/cpu.py
     from pipelines.train import TrainOptions, evaluate_checkpoints, train  # TensorFlow takes seconds; flags must not wait for it
@@ -100,6 +103,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if values.checkpoint_dir:
         return evaluate_checkpoints(options, checkpoint_dir=values.checkpoint_dir, timeout=values.eval_timeout)
     return train(options)
+
+
+def _passes_checks(values: flags.FlagValues) -> bool:
+    """Looks at what can be seen without TensorFlow, so that a mistake is told in a second."""
+    from object_detection_ext.config import load_config
+    from object_detection_ext.diagnosis.config_checks import Job
+    from pipelines.fast_checks import passes_fast_checks
+
+    eval_every_n = values.checkpoint_every_n if values.eval_every_n is None else values.eval_every_n
+    job = Job(
+        trains=not values.checkpoint_dir,
+        evaluates=bool(values.checkpoint_dir or eval_every_n),
+        num_train_steps=values.num_train_steps,
+        starts_fresh=not (values.from_scratch or os.path.isfile(os.path.join(values.model_dir, "checkpoint"))),
+    )
+    return passes_fast_checks(load_config(values.pipeline_config_path, override=values.config_override), job)
 
 
 if __name__ == "__main__":

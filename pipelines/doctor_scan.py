@@ -10,7 +10,6 @@ from pathlib import Path
 from data_tools.checks.input_size import FixedInputSize, InputSize, KeptAspectRatioInputSize, stored_size
 from data_tools.checks.label_map import NO_LABEL_MAP, check_label_map
 from data_tools.checks.scan import EVAL, TRAIN, RecordSet, Scan, ScanSettings, scan_records, scan_source
-from data_tools.format_table import FORMATS
 from object_detection_ext.config import Config
 from object_detection_ext.data.label_map import LabelMap
 from object_detection_ext.data.record_index import expand_paths
@@ -66,6 +65,8 @@ def examine_source(folder: Path, format_name: str, label_map_path: str | None, *
     Raises:
         InputError: the folder is laid out as no format, or as more than one, or its annotations cannot be opened at all.
     """
+    from data_tools.format_table import FORMATS  # XML, YAML and JSON readers, which nobody else here needs
+
     if not folder.is_dir():
         raise InputError(f"--source {folder} is not a folder; {nearest_files(str(folder))}")
     if format_name not in ("auto", *FORMATS):
