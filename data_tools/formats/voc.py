@@ -5,6 +5,7 @@ Edges are divided by width and height as they stand, as the TF Object Detection 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,9 +43,7 @@ def read_voc(options: ReadOptions) -> Source:
     if split_file is not None:
         paths = _split_paths(annotations, split_file)
     else:
-        paths = sorted(annotations.glob("*.xml"))
-        if not paths:
-            raise InputError(f"no *.xml file in {annotations}")
+        paths = _all_paths(annotations)
     return Source(paths, VocReader(options.images.resolve()), _OBJECT_FEATURES)
 
 
@@ -55,25 +54,33 @@ class VocReader:
     images: Path  # resolved
 
     def __call__(self, path: Path) -> AnnotatedImage:
-        fields, elements = {}, []
+        named, size, elements = "", None, []
         for child in _parse(path):
-            if child.tag == "object":
+            tag = child.tag
+            if tag == "object":
                 elements.append(child)
-            else:
-                fields[child.tag] = child
-        image_path, filename = self._find_image(_text(fields, "filename", ""), path)
+            elif tag == "filename":
+                named = _strip(child.text)
+            elif tag == "size":
+                size = _read_size(child, path)
+        image_path, filename = self._find_image(named, path)
         objects = tuple([_read_object(element, path, index) for index, element in enumerate(elements)])
-        return AnnotatedImage(image_path, filename, filename, _read_size(fields.get("size"), path), objects, str(path))
+        return AnnotatedImage(image_path, filename, filename, size, objects, str(path))
 
     def _find_image(self, named: str, path: Path) -> tuple[Path, str]:
-        for name in ([named] if named else []) + [path.stem + suffix for suffix in IMAGE_SUFFIXES]:
+        for suffix in (None, *IMAGE_SUFFIXES):
+            name = named if suffix is None else path.stem + suffix
+            if not name:
+                continue
             try:
                 found = find_inside(self.images, name)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
             if found is not None:
                 return found, name
-        raise InputError(f"{path}: no image {named!r} in {self.images}, nor one named {path.stem!r} with suffix .jpg, .jpeg or .png")
+        raise InputError(
+            f"{path}: no image {named!r} in {self.images}, nor one named {path.stem!r} with the suffix of an image"
+        )
 
 
 def _recognise(folder: Path) -> ReadOptions | None:
@@ -84,6 +91,17 @@ def _recognise(folder: Path) -> ReadOptions | None:
             images = next(images for images in (folder / "JPEGImages", folder / "images", folder) if images.is_dir())
             return ReadOptions(images, place) if _ROOT.search(first_bytes(first)) else None
     return None
+
+
+def _all_paths(annotations: Path) -> list[Path]:
+    """Every XML file of the folder, by name; links may not lead out of it, and what is no file (a pipe would never end) does not count."""
+    root = annotations.resolve()
+    with os.scandir(root) as found:
+        entries = sorted((entry for entry in found if entry.name.endswith(".xml")), key=lambda entry: entry.name)
+    names = [each.name for each in entries if each.is_file(follow_symlinks=False) or (each.is_symlink() and find_inside(root, each.name))]
+    if not names:
+        raise InputError(f"no *.xml file in {annotations}")
+    return [annotations / name for name in names]
 
 
 def _split_paths(annotations: Path, split_file: Path) -> list[Path]:
@@ -115,9 +133,7 @@ def _parse(path: Path) -> etree._Element:
     return root
 
 
-def _read_size(element: etree._Element | None, path: Path) -> tuple[int, int] | None:
-    if element is None:
-        return None
+def _read_size(element: etree._Element, path: Path) -> tuple[int, int] | None:
     sides = {child.tag: child.text for child in element}
     if "height" not in sides or "width" not in sides:
         return None
@@ -130,26 +146,35 @@ def _read_size(element: etree._Element | None, path: Path) -> tuple[int, int] | 
 
 def _read_object(element: etree._Element, path: Path, index: int) -> AnnotatedObject:
     where = f"{path}:{element.sourceline}: object {index + 1}"
-    fields = {child.tag: child for child in element}
-    name = _text(fields, "name", "")
+    texts: dict[str, str | None] = {}
+    edges: dict[str, str | None] | None = None
+    for child in element:
+        tag = child.tag
+        if tag == "bndbox":
+            edges = {edge.tag: edge.text for edge in child}
+        else:
+            texts[tag] = child.text
+    name = _strip(texts.get("name"))
     if not name:
         raise InputError(f"{where} has no <name>")
     where = f"{where} ({name})"
-    if "bndbox" not in fields:
+    if edges is None:
         raise InputError(f"{where} has no <bndbox>")
-    edges = {child.tag: child.text for child in fields["bndbox"]}
-    return AnnotatedObject(
-        name,
-        PixelBox(*[_number(edges.get(edge), edge, where) for edge in ("ymin", "xmin", "ymax", "xmax")]),
-        where,
-        is_difficult=_flag(fields, "difficult", where),
-        is_truncated=_flag(fields, "truncated", where),
-        view=_text(fields, "pose", "Unspecified"),
-    )
+    is_difficult = _flag(texts.get("difficult", "0"), "difficult", where)
+    is_truncated = _flag(texts.get("truncated", "0"), "truncated", where)
+    view = _strip(texts["pose"]) if "pose" in texts else "Unspecified"
+    return AnnotatedObject(name, _read_box(edges, where), where, is_difficult, is_truncated, view)
 
 
-def _text(fields: Mapping[str, etree._Element], name: str, default: str) -> str:
-    return (fields[name].text or "").strip() if name in fields else default
+def _read_box(edges: Mapping[str, str | None], where: str) -> PixelBox:
+    try:
+        return PixelBox(float(edges["ymin"] or ""), float(edges["xmin"] or ""), float(edges["ymax"] or ""), float(edges["xmax"] or ""))
+    except (KeyError, ValueError):
+        return PixelBox(*[_number(edges.get(edge), edge, where) for edge in ("ymin", "xmin", "ymax", "xmax")])  # says which one is wrong
+
+
+def _strip(text: str | None) -> str:
+    return text.strip() if text else ""
 
 
 def _number(text: str | None, name: str, where: str) -> float:
@@ -159,8 +184,10 @@ def _number(text: str | None, name: str, where: str) -> float:
         raise InputError(f"{where}: <{name}> must be a number, got {text!r}") from None
 
 
-def _flag(fields: Mapping[str, etree._Element], name: str, where: str) -> bool:
-    text = _text(fields, name, "0")
+def _flag(text: str | None, name: str, where: str) -> bool:
+    if text == "0":
+        return False
+    text = _strip(text)
     if text not in ("0", "1"):
         raise InputError(f"{where}: <{name}> must be 0 or 1, got {text!r}")
     return text == "1"

@@ -129,7 +129,8 @@ def test_wrong_files(voc_set, text, message):
 def test_missing_image(voc_set):
     path = voc_set.add("one")
     (voc_set.images / "one.jpg").unlink()
-    with pytest.raises(InputError, match=rf"{path}: no image 'one\.jpg' in {voc_set.images}, nor one named 'one' with suffix"):
+    message = rf"{path}: no image 'one\.jpg' in {voc_set.images}, nor one named 'one' with the suffix of an image"
+    with pytest.raises(InputError, match=message):
         load_all(voc_set)
 
 
