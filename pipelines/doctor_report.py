@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from data_tools.checks.input_size import FixedInputSize, InputSize, KeptAspectRatioInputSize, stored_size
+from data_tools.checks.input_size import InputSize, stored_size
 from data_tools.checks.pictures import read_encoded_image
 from data_tools.checks.summary import DataSummary, ReaderSummary
 from object_detection_ext.errors import InputError
@@ -31,6 +31,7 @@ from object_detection_ext.report.page import (
 )
 from pipelines.doctor_charts import anchor_chart, class_section, image_section, object_section, object_sizes, overview
 from pipelines.doctor_pictures import Album, ReadImage, choose_samples, finding_figures
+from pipelines.doctor_scan import input_size_of
 
 if TYPE_CHECKING:
     from object_detection_ext.config import Config
@@ -65,7 +66,7 @@ def write_report(summary: DataSummary, path: Path, *, config: Config | None = No
         page = render_report(summary, title="Data report")
     else:
         anchors = _measure_anchors(summary.reader("train"), config)
-        page = render_report(summary, title=f"Data report: {config.path.name}", input_size=_input_size(config), anchors=anchors)
+        page = render_report(summary, title=f"Data report: {config.path.name}", input_size=input_size_of(config), anchors=anchors)
     write_page(path, page)
 
 
@@ -82,33 +83,19 @@ def render_report(
     album = Album(readers, read_image=read_image)
     unit = "pixels of the stored image" if input_size is stored_size else "pixels at the training size"
     sizes = {reader.name: object_sizes(reader, input_size) for reader in readers}
-    findings = _findings(summary.findings, album)
     sections = [
-        Section("findings", "Findings", findings),
+        Section("findings", "Findings", _findings(summary.findings, album)),  # first, so that their pictures are not short of bytes
         Section("pictures", "Pictures", _samples(readers, album)),
         Section("classes", "Classes", class_section(readers)),
         Section("objects", "Objects", object_section(readers, sizes, unit=unit)),
-        *(
-            [Section("anchors", "Anchors", _anchors(anchors, anchor_chart(sizes, anchors.shapes, threshold=anchors.coverage.threshold)))]
-            if anchors
-            else []
-        ),
-        Section("images", "Images", image_section(readers)),
     ]
+    if anchors is not None:
+        chart = anchor_chart(sizes, anchors.shapes, threshold=anchors.coverage.threshold)
+        sections.append(Section("anchors", "Anchors", _anchors(anchors, chart)))
+    sections.append(Section("images", "Images", image_section(readers)))
     lead = joined(_verdict(summary.findings), grid(overview(readers), _index(summary.findings)))
-    return render_page(
-        title, lead=lead, sections=sections, footer=f"Written by pipelines.doctor; the scan took {summary.seconds:.1f} seconds."
-    )
-
-
-def _input_size(config: Config) -> InputSize:
-    resizer = config.proto.model.ssd.image_resizer
-    kind = resizer.WhichOneof("image_resizer_oneof")
-    if kind == "fixed_shape_resizer":
-        return FixedInputSize(resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width)
-    if kind == "keep_aspect_ratio_resizer":
-        return KeptAspectRatioInputSize(resizer.keep_aspect_ratio_resizer.min_dimension, resizer.keep_aspect_ratio_resizer.max_dimension)
-    return stored_size
+    footer = f"Written by pipelines.doctor; the scan took {summary.seconds:.1f} seconds."
+    return render_page(title, lead=lead, sections=sections, footer=footer)
 
 
 def _measure_anchors(reader: ReaderSummary | None, config: Config) -> Anchors | None:
@@ -142,7 +129,7 @@ def _verdict(groups: Sequence[FindingGroup]) -> Markup:
     told = [_kinds(numbers, _WORDS[severity]) for severity, numbers in counts.items() if numbers]
     detail = ", ".join(told) or "nothing was found"
     if counts[Severity.ERROR]:
-        return verdict("Training should not start:", detail, tone="error")
+        return verdict("Training cannot start:", detail, tone="error")
     tone = "warning" if counts[Severity.WARNING] else "good"
     return verdict("Training can start:", detail, tone=tone)
 

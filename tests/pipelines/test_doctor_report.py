@@ -15,6 +15,7 @@ from PIL import Image
 
 from data_tools.checks.input_size import FixedInputSize
 from data_tools.checks.summary import DataSummary, ReaderSummary
+from object_detection_ext.config import load_config
 from object_detection_ext.diagnosis.anchor_coverage import AnchorCoverage, CoverageGroup
 from object_detection_ext.errors import InputError
 from object_detection_ext.findings import Finding, FindingCollector, RecordPlace, Severity
@@ -120,7 +121,7 @@ def test_everything_is_on_the_page() -> None:
     faulty = finding(record=RecordPlace("train.record", 0), object_index=1, image="photo_0.jpg")
     page = Parts(render(summary(TRAIN, EVAL, findings=[faulty, finding("odd_size", Severity.WARNING)])))
     for text in (
-        "Training should not start",
+        "Training cannot start",
         "1 error",
         "1 warning",
         "Inverted box",
@@ -144,7 +145,7 @@ def test_everything_is_on_the_page() -> None:
         ((), ("Training can start", "nothing was found")),
         ((Severity.INFO,), ("Training can start", "1 note")),
         ((Severity.WARNING, Severity.WARNING), ("Training can start", "2 warnings")),
-        ((Severity.WARNING, Severity.ERROR), ("Training should not start", "1 error, 1 warning")),
+        ((Severity.WARNING, Severity.ERROR), ("Training cannot start", "1 error, 1 warning")),
     ],
     ids=["nothing", "note", "warnings", "error"],
 )
@@ -289,3 +290,19 @@ def test_the_page_is_written_whole(tmp_path: Path) -> None:
     write_report(summary(reader("train", [])), path)
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert [entry.name for entry in path.parent.iterdir()] == ["data.html"]
+
+
+def test_a_config_brings_its_anchors(tmp_path: Path) -> None:
+    config = load_config(Path(__file__).parents[2] / "configs" / "ssdlite_mobilenet_v2_035_320x320_bccd.config")
+    things = [
+        Thing((0.5, 0.5, 0.51, 0.51)),
+        Thing((0.0, 0.0, 1.0, 1.0), 2),
+        Thing((0.5, 0.5, 0.1, 0.1)),
+        Thing((0, 0, 1, 1), 2, is_crowd=True),
+    ]
+    write_report(summary(reader("train", [things])), tmp_path / "report.html", config=config)
+    page = Parts((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "50.0% of the 2 objects to train on" in page.text  # the first is 3 pixels wide; one is broken, one a crowd
+    assert "pixels at the training size" in page.text
+    assert "Data report: ssdlite_mobilenet_v2_035_320x320_bccd.config" in page.text
+    assert "No image can be shown." in page.text  # train.record does not exist
