@@ -83,30 +83,47 @@ def parse_example(payload: bytes) -> dict[str, FeatureValues]:
     Raises:
         InputError: the bytes are no tf.Example.
     """
-    features: dict[str, FeatureValues] = {}
+    return {key: parse_feature(feature) for key, feature in split_example(payload).items()}
+
+
+def split_example(payload: bytes | memoryview) -> dict[str, bytes | memoryview]:
+    """The serialized features of a tf.Example by their keys, for `parse_feature`; those of a memoryview are not copied.
+
+    Raises:
+        InputError: the bytes are no tf.Example.
+    """
+    features: dict[str, bytes | memoryview] = {}
     try:
         for number, body in _fields(payload):
             for entry_number, entry in _fields(body) if number == 1 else ():
                 if entry_number == 1:
                     parts = dict(_fields(entry))
-                    features[bytes(parts.get(1, b"")).decode()] = _parse_feature(parts.get(2, b""))
-    except (ValueError, IndexError, struct.error) as error:
+                    features[bytes(parts.get(1, b"")).decode()] = parts.get(2, b"")
+    except (ValueError, IndexError) as error:
         raise InputError(f"not a tf.Example: {error}") from None
     return features
 
 
-def _parse_feature(feature: bytes) -> FeatureValues:
+def parse_feature(feature: bytes | memoryview) -> FeatureValues:
+    """The values of a serialized Feature.
+
+    Raises:
+        InputError: the bytes are no Feature.
+    """
     values: FeatureValues = []
-    for kind, body in _fields(feature):
-        for number, value in _fields(body, wire_type_of_numbers=_WIRE_TYPES.get(kind)):
-            if number == 1:
-                values += _parse_values(kind, value)
+    try:
+        for kind, body in _fields(feature):
+            for number, value in _fields(body, wire_type_of_numbers=_WIRE_TYPES.get(kind)):
+                if number == 1:
+                    values += _parse_values(kind, value)
+    except (ValueError, IndexError, struct.error) as error:
+        raise InputError(f"not a tf.Example: {error}") from None
     return values
 
 
-def _parse_values(kind: int, value: bytes) -> FeatureValues:
+def _parse_values(kind: int, value: bytes | memoryview) -> FeatureValues:
     if kind == 1:
-        return [value]
+        return [bytes(value)]
     if kind == 2:
         return list(struct.unpack(f"<{len(value) // 4}f", value))
     if kind != 3:
@@ -118,7 +135,7 @@ def _parse_values(kind: int, value: bytes) -> FeatureValues:
     return numbers
 
 
-def _fields(message: bytes, *, wire_type_of_numbers: int | None = None) -> Iterator[tuple[int, bytes]]:
+def _fields(message: bytes | memoryview, *, wire_type_of_numbers: int | None = None) -> Iterator[tuple[int, bytes | memoryview]]:
     """Yields number and content of every field; a number that stands alone (not packed) comes as its bytes."""
     position, end = 0, len(message)
     while position < end:
@@ -137,7 +154,7 @@ def _fields(message: bytes, *, wire_type_of_numbers: int | None = None) -> Itera
         position = stop
 
 
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+def _read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[position]
