@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ class SmallSet:
     files: tuple[Path, ...]  # annotation files that a stranger may have written
 
 
-def make_coco(folder: Path) -> SmallSet:
+def make_coco(folder: Path, *, include_masks: bool = False, include_keypoints: bool = False) -> SmallSet:
     """One instances file with boxes, a polygon, run lengths, keypoints."""
     images = _save_images(folder / "images")
     content = {
@@ -58,14 +61,14 @@ def make_coco(folder: Path) -> SmallSet:
                 "bbox": [1, 2, 3, 4],
                 "area": 12,
                 "iscrowd": 0,
-                "segmentation": {"size": [48, 64], "counts": "PY24"},
+                "segmentation": {"size": [48, 64], "counts": "b14\\1000ni2"},
             },
         ],
         "categories": [{"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush", "keypoints": ["head", "tail"]}],
     }
     path = folder / "instances.json"
     path.write_text(json.dumps(content))
-    return SmallSet(ReadOptions(images, path), (path,))
+    return SmallSet(ReadOptions(images, path, include_masks=include_masks, include_keypoints=include_keypoints), (path,))
 
 
 def make_voc(folder: Path) -> SmallSet:
@@ -175,12 +178,89 @@ def _make_yolo(folder: Path, more: str, *labels: str, include_masks: bool = Fals
     return SmallSet(options, tuple(files))
 
 
+def make_labelme(folder: Path) -> SmallSet:
+    """JSON files with every kind of shape, one with its image inside."""
+    images = _save_images(folder)
+    kinds = {
+        "polygon": [[10, 5], [30.5, 5], [10, 25.25]],
+        "rectangle": [[1, 2], [30, 40]],
+        "circle": [[20, 20], [25, 20]],
+        "point": [[3, 3]],
+        "line": [[3, 3], [9, 9]],
+        "oriented_rectangle": [[10, 10], [20, 10], [20, 20], [10, 20]],
+    }
+    shapes: list[dict[str, object]] = [
+        {"label": "cat", "points": points, "group_id": None, "shape_type": kind, "flags": {}} for kind, points in kinds.items()
+    ]
+    mask = io.BytesIO()
+    Image.new("L", (5, 4), 255).save(mask, "PNG")
+    shapes.append(
+        {
+            "label": "dog",
+            "points": [[2, 3], [6, 6]],
+            "group_id": 1,
+            "shape_type": "mask",
+            "flags": {},
+            "mask": base64.b64encode(mask.getvalue()).decode(),
+        }
+    )
+    files = []
+    for stem, own in (("a", shapes), ("b", shapes[:1])):
+        data = base64.b64encode((folder / "b.jpg").read_bytes()).decode() if stem == "b" else None
+        content = {"version": "5.5.0", "flags": {}, "shapes": own, "imagePath": f"{stem}.jpg", "imageData": data}
+        files.append(_write_lines(folder / f"{stem}.json", json.dumps(content | {"imageHeight": 48, "imageWidth": 64})))
+    return SmallSet(ReadOptions(images, folder, include_masks=True), tuple(files))
+
+
+def make_cvat(folder: Path) -> SmallSet:
+    """One XML file with boxes and a polygon."""
+    return _make_cvat(folder, '<polygon label="dog" occluded="1" source="manual" points="1,1;20.5,1;20,30" z_order="0"></polygon>')
+
+
+def make_cvat_masks(folder: Path) -> SmallSet:
+    """Polygons, ellipses and run lengths read as masks."""
+    mask = '<mask label="cat" source="manual" occluded="0" rle="3, 2, 4, 1" left="5" top="6" width="5" height="2" z_order="0"></mask>'
+    ellipse = '<ellipse label="cat" source="manual" occluded="0" cx="20" cy="20" rx="5" ry="8" z_order="0"></ellipse>'
+    polygon = '<polygon label="dog" occluded="1" source="manual" points="1,1;20.5,1;20,30" z_order="0"></polygon>'
+    return _make_cvat(folder, mask + ellipse + polygon, with_box=False, include_masks=True)
+
+
+def make_cvat_keypoints(folder: Path) -> SmallSet:
+    """A skeleton and points."""
+    points = '<points label="nose" source="manual" occluded="0" outside="0" points="{}"></points>'
+    skeleton = (
+        f'<skeleton label="cat" source="manual" z_order="0">{points.format("3,4")}{points.format("9,9").replace("nose", "tail")}</skeleton>'
+    )
+    return _make_cvat(folder, skeleton, with_box=False, include_keypoints=True)
+
+
+def _make_cvat(
+    folder: Path, shapes: str, *, with_box: bool = True, include_masks: bool = False, include_keypoints: bool = False
+) -> SmallSet:
+    images, path = _save_images(folder / "images"), folder / "annotations.xml"
+    labels = "".join(f"<label><name>{name}</name><color>#fff</color></label>" for name in ("cat", "dog"))
+    box = '<box label="cat" source="manual" occluded="0" xtl="1.5" ytl="2" xbr="30" ybr="40" rotation="10" z_order="0"></box>'
+    path.write_text(
+        f"<?xml version='1.0' encoding='utf-8'?>\n<annotations><version>1.1</version><meta><job><labels>{labels}</labels></job></meta>\n"
+        f'<image id="0" name="a.jpg" width="64" height="48">\n{box if with_box else ""}{shapes}</image>\n'
+        f'<image id="1" name="b.jpg" width="64" height="48"></image>\n</annotations>\n'
+    )
+    options = ReadOptions(images, path, include_masks=include_masks, include_keypoints=include_keypoints)
+    return SmallSet(options, (path,))
+
+
 # By name in format_table, with a variant behind a hyphen where a format is read in more than one way.
 SMALL_SETS: dict[str, Callable[[Path], SmallSet]] = {
     "coco": make_coco,
+    "coco-keypoints": functools.partial(make_coco, include_keypoints=True),
+    "coco-masks": functools.partial(make_coco, include_masks=True),
     "csv": make_csv,
     "csv-automl": make_csv_automl,
+    "cvat": make_cvat,
+    "cvat-keypoints": make_cvat_keypoints,
+    "cvat-masks": make_cvat_masks,
     "kitti": make_kitti,
+    "labelme": make_labelme,
     "open_images": make_open_images,
     "pets": make_pets,
     "voc": make_voc,
