@@ -56,7 +56,7 @@ def choose_format(arguments: argparse.Namespace) -> tuple[str, ReadOptions]:
     if arguments.input is not None:
         name, found = _recognise(arguments.input, arguments.format)
     else:
-        if not arguments.images.is_dir():
+        if FORMATS[arguments.format].has_image_folder and not arguments.images.is_dir():
             raise InputError(f"--images {arguments.images} is not a folder")
         name, found = arguments.format, ReadOptions(arguments.images, arguments.annotations)
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ReadOptions)}

@@ -191,6 +191,14 @@ def test_folders_that_none_or_several_formats_recognise(choose, tmp_path):
         assert str(raised.value) == f"--input {tmp_path} {message}"
 
 
+def test_images_that_are_no_folder(monkeypatch):
+    """Of existing records."""
+    formats = {"records": Format(read, lambda folder: None, "label map", has_image_folder=False)}
+    monkeypatch.setattr("data_tools.conversion_arguments.FORMATS", formats)
+    flags = ["--format=records", "--images=a.record-*", "--annotations=a.pbtxt", "--output=b"]
+    assert choose_format(parse_arguments(flags)) == ("records", ReadOptions(Path("a.record-*"), Path("a.pbtxt")))
+
+
 def test_no_folder(tmp_path):
     for flag, message in (("--input=none", "--input none is not a folder"), ("--images=none", "--images none is not a folder")):
         flags = [flag, "--output=a"] + (["--annotations=b", "--format=voc"] if "images" in flag else [])
