@@ -37,16 +37,17 @@ class CocoEntry(NamedTuple):
     annotations: bytes
 
 
-def read_coco(options: ReadOptions) -> Source:
+def read_coco(options: ReadOptions, *, needs_annotations: bool = True) -> Source:
     """Reads an instances file; category ids become label ids (gaps are legal), images without annotations stay as negatives.
 
     Args:
         options: `images` is the folder that `file_name` is relative to, `annotations` the instances JSON (`iscrowd` counts as 0 where
             absent, `area` as the box's); `split_file` lists the images to take, one a line by file name, by its stem, or by id;
             `include_masks` takes `segmentation`, `include_keypoints` takes `keypoints`.
+        needs_annotations: a file that has images and categories only, as COCO's `image_info_*.json` of a test set, is refused.
     """
     refuse_unused(options, "coco", "split_file", "include_masks", "include_keypoints")
-    content = read_coco_file(options.annotations)
+    content = read_coco_file(options.annotations, needs_annotations=needs_annotations)
     entries = [CocoEntry(image, bytes(content.annotations.get(id_, b""))) for id_, image in content.images.items()]
     if options.split_file is not None:
         entries = _select(entries, options.split_file, options.annotations)

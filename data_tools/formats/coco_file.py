@@ -127,8 +127,8 @@ def describe(path: Path, annotation: CocoAnnotation, category: str, filename: st
     return f"{path}: annotations[{annotation.position}] ({category} in {filename})"
 
 
-def read_coco_file(path: Path) -> CocoContent:
-    """Reads an instances file.
+def read_coco_file(path: Path, *, needs_annotations: bool = True) -> CocoContent:
+    """Reads an instances file or, unless annotations are needed, a list of images such as COCO's `image_info_*.json`.
 
     Raises:
         InputError: names file and entry: not JSON or not an instances file, an id twice, an annotation of no image or class or with a
@@ -154,7 +154,7 @@ def read_coco_file(path: Path) -> CocoContent:
                     if add is not None:
                         add(index, _check_entry(item, path, key, index))
     for key in _LISTS:
-        if kinds.get(key) != "list":
+        if kinds.get(key) != "list" and (key in kinds or key != "annotations" or needs_annotations):
             found = f"got {kinds[key]}" if key in kinds else f"the file has {', '.join(kinds) or 'nothing'}"
             raise InputError(f"{path}: `{key}` must be a list as in a COCO instances file; {found}")
     if not content.images:
