@@ -17,7 +17,7 @@ from object_detection_ext.report.page import Markup, details, figure, grid, join
 
 COCO_ZONES = (Zone("small", 32), Zone("medium", 96), Zone("large", math.inf))  # sides in pixels; cocodataset.org, detection evaluation
 _HEAT_CELLS = 24
-_MOST_BARS = 40
+_MOST_BARS, _BARS_OF_CHART = 42, 14
 _FEW_CLASSES = 12  # their table stands beside the chart
 _MOST_ROWS = 1000
 _MOST_SIZES = 8
@@ -59,7 +59,12 @@ def class_section(readers: Sequence[ReaderSummary]) -> Markup:
     if len(rows) > _MOST_BARS:
         shown = [*rows[: _MOST_BARS // 2], *rows[-_MOST_BARS // 2 :]]
         note = f"The {_MOST_BARS // 2} most frequent and the {_MOST_BARS // 2} rarest of {len(rows):,} classes"
-    chart = figure(bars(shown, series, alt=_bars_alt(shown, series)), "Objects by class", note)
+    parts = [shown[start : start + _BARS_OF_CHART] for start in range(0, len(shown), _BARS_OF_CHART)] or [[]]
+    largest = max((value for each in counts for value in each.values()), default=0)
+    charts = [
+        figure(bars(part, series, alt=_bars_alt(part, series), largest=largest), f"Objects by class{', continued' if number else ''}", note)
+        for number, part in enumerate(parts)
+    ]
     ids = {name: class_id for reader in readers for class_id, name in reader.class_names.items()}
     images = [_images_by_class(reader) for reader in readers]
     header = ["class", "id", *[f"{name}: {what}" for name in series for what in ("objects", "images")]]
@@ -74,8 +79,8 @@ def class_section(readers: Sequence[ReaderSummary]) -> Markup:
     left_out = f"; the first {_MOST_ROWS:,} of {len(rows):,}" if len(rows) > _MOST_ROWS else ""
     numbers = table(header, cells, caption=f"Objects and images by class{left_out}")
     if len(rows) <= _FEW_CLASSES:
-        return grid(chart, wide(numbers))
-    return joined(grid(chart), details(f"{len(rows):,} classes as a table", numbers))
+        return grid(*charts, wide(numbers))
+    return joined(grid(*charts), details(f"{len(rows):,} classes as a table", numbers))
 
 
 def object_section(readers: Sequence[ReaderSummary], sizes: Mapping[str, ObjectSizes], *, unit: str) -> Markup:

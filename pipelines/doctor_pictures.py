@@ -9,7 +9,6 @@ from itertools import groupby
 import numpy as np
 
 from data_tools.checks.summary import ReaderSummary
-from object_detection_ext.drawing import class_color
 from object_detection_ext.errors import InputError
 from object_detection_ext.findings import FindingGroup, RecordPlace
 from object_detection_ext.report.page import Markup, figure, shortened
@@ -17,6 +16,7 @@ from object_detection_ext.report.pictures import Box, picture, thumbnail
 
 ReadImage = Callable[[ReaderSummary, int], bytes]  # encoded image; raises InputError where it cannot be read
 BUDGET = 2_000_000  # bytes of all pictures in the page
+_GOLDEN_RATIO = (5**0.5 - 1) / 2  # steps of this size keep any number of hues apart
 _MOST_BOXES = 200  # of a picture: so many are drawn, faults and large ones first
 
 _Place = tuple[ReaderSummary, int]
@@ -28,6 +28,8 @@ class Album:
     def __init__(self, readers: Sequence[ReaderSummary], *, read_image: ReadImage, budget: int = BUDGET) -> None:
         self._read_image, self._left = read_image, budget
         self._starts = {reader.name: np.concatenate([[0], np.cumsum(reader.num_boxes)]) for reader in readers}
+        names = dict.fromkeys(name for reader in readers for name in reader.class_counts)
+        self._colors = {name: _color(number) for number, name in enumerate(names)}
         self._places = {reader.place(image): (reader, image) for reader in readers for image in range(reader.num_images)}
 
     def find(self, record: RecordPlace) -> _Place | None:
@@ -66,7 +68,13 @@ class Album:
         boxes = np.nan_to_num(reader.boxes[start:stop].astype(np.float64), posinf=0, neginf=0)
         areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
         order = sorted(range(stop - start), key=lambda index: (index not in faults, -areas[index]))
-        return [_box(reader, start + index, index, is_fault=index in faults) for index in order[:_MOST_BOXES]]
+        return [self._box(reader, start + index, index, is_fault=index in faults) for index in order[:_MOST_BOXES]]
+
+    def _box(self, reader: ReaderSummary, row: int, index: int, *, is_fault: bool) -> Box:
+        name = reader.object_names[row]
+        is_numbered = is_fault and reader.is_record_set  # annotation files have numbers, or lines, of their own
+        y_min, x_min, y_max, x_max = reader.boxes[row].tolist()
+        return Box(y_min, x_min, y_max, x_max, f"{name} (object {index})" if is_numbered else name, self._colors[name], is_fault)
 
 
 def choose_samples(reader: ReaderSummary, most: int) -> list[int]:
@@ -89,21 +97,20 @@ def finding_figures(group: FindingGroup, album: Album, most: int) -> list[Markup
     with_record = [finding for finding in group.findings if finding.record is not None]
     for record, findings in groupby(with_record, key=lambda finding: finding.record):
         place = album.find(record) if record else None
-        if place is None or len(figures) >= most:
+        if record is None or place is None or len(figures) >= most:
             continue
         indices = [finding.object_index for finding in findings if finding.object_index is not None]
-        drawn = album.figure(*place, faults=indices, note=shortened(str(record), 90) + album.told_unseen(*place, indices))
+        where = str(record) if place[0].is_record_set else record.path
+        drawn = album.figure(*place, faults=indices, note=shortened(where, 90) + album.told_unseen(*place, indices))
         if drawn is not None:
             figures.append(drawn)
     return figures
 
 
-def _box(reader: ReaderSummary, row: int, index: int, *, is_fault: bool) -> Box:
-    name = reader.object_names[row]
-    red, green, blue = class_color(int(reader.class_ids[row]))
-    caption = f"{name} (object {index})" if is_fault else name
-    y_min, x_min, y_max, x_max = reader.boxes[row].tolist()
-    return Box(y_min, x_min, y_max, x_max, caption, f"rgb({red},{green},{blue})", is_fault)
+def _color(number: int) -> str:
+    """The colour of a class: neighbours differ, and none is as red as a fault."""
+    hue = 40 + 270 * (number * _GOLDEN_RATIO % 1)  # degrees; reds lie above 310 and below 40
+    return f"hsl({hue:.0f} 90% {(45, 60, 35)[number % 3]}%)"
 
 
 def _description(name: str, boxes: Sequence[Box]) -> str:

@@ -63,7 +63,7 @@ def write_report(summary: DataSummary, path: Path, *, config: Config | None = No
         config: adds the anchors, and sizes in pixels of the network's input in place of the stored image's.
     """
     if config is None:
-        page = render_report(summary, title="Data report")
+        page = render_report(summary, title=f"Data report: {_data_name(summary)}")
     else:
         anchors = _measure_anchors(summary.reader("train"), config)
         page = render_report(summary, title=f"Data report: {config.path.name}", input_size=input_size_of(config), anchors=anchors)
@@ -122,6 +122,12 @@ def _measure_anchors(reader: ReaderSummary | None, config: Config) -> Anchors | 
         is_forced=setup.is_forced,
     )
     return Anchors(np.concatenate([grid.shapes for grid in grids]) * setup.input_shape, coverage)
+
+
+def _data_name(summary: DataSummary) -> str:
+    """The file, or the folder of the first of several."""
+    paths = [Path(path) for reader in summary.readers for path in reader.paths]
+    return paths[0].name if len(paths) == 1 else paths[0].absolute().parent.name if paths else "nothing"
 
 
 def _verdict(groups: Sequence[FindingGroup]) -> Markup:

@@ -26,6 +26,7 @@ class Scale:
         low, high: values at the two ends, low < high; above 0 where the scale is logarithmic.
         start, stop: their places in the drawing.
         is_log: equal factors are equally far apart.
+        is_whole: the values are whole numbers, and so are the ticks.
     """
 
     low: float
@@ -33,6 +34,7 @@ class Scale:
     start: float
     stop: float
     is_log: bool = False
+    is_whole: bool = False
 
     def __call__(self, values: np.ndarray | float) -> np.ndarray:
         """Places of values: any shape, the same shape, float64."""
@@ -45,7 +47,8 @@ class Scale:
 
     def ticks(self, most: int) -> list[float]:
         """Round values between the ends, as many as possible but not more than `most`."""
-        return _log_ticks(self.low, self.high, most) if self.is_log else _linear_ticks(self.low, self.high, most)
+        ticks = _log_ticks(self.low, self.high, most) if self.is_log else _linear_ticks(self.low, self.high, most)
+        return [tick for tick in ticks if not self.is_whole or abs(tick - round(tick)) < 1e-6]
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,17 @@ class Frame:
         return drawing(joined(*rules, *shapes, axis, *texts, *labels), height=self.height, alt=alt)
 
 
-def frame(x: tuple[float, float], y: tuple[float, float], *, is_log: tuple[bool, bool] = (False, False), height: int = 230) -> Frame:
-    """A frame for values from and to these ends."""
+def frame(
+    x: tuple[float, float],
+    y: tuple[float, float],
+    *,
+    is_log: tuple[bool, bool] = (False, False),
+    is_whole: bool = False,
+    height: int = 230,
+) -> Frame:
+    """A frame for values from and to these ends; `is_whole` is about x."""
     return Frame(
-        Scale(*x, start=_LEFT, stop=WIDTH - _RIGHT, is_log=is_log[0]),
+        Scale(*x, start=_LEFT, stop=WIDTH - _RIGHT, is_log=is_log[0], is_whole=is_whole),
         Scale(*y, start=height - _BOTTOM, stop=_TOP, is_log=is_log[1]),
         height,
     )

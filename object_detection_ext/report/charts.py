@@ -14,7 +14,7 @@ from object_detection_ext.report.axes import WIDTH, Scale, compact, drawing, fit
 from object_detection_ext.report.page import Markup, element, joined, number, shortened
 from object_detection_ext.report.style import SERIES
 
-_BINS = 32
+_FEWEST_BINS, _BINS = 8, 32
 _DOT_LAYERS = 6  # paths that the dots of a scatter are spread over: dots of different paths darken each other, so that crowds show
 _HEAT_LEVELS = 12
 _LARGEST = 1e100  # values beyond cannot be placed: their differences may overflow
@@ -64,7 +64,7 @@ def histogram(
         return _nothing()
     edges = _bin_edges(list(values.values()), is_log=is_log, is_whole=is_whole)
     shares = [100 * np.histogram(array, edges)[0] / max(len(array), 1) for array in values.values()]
-    field = frame((edges[0], edges[-1]), (0.0, max(share.max() for share in shares) * 1.12), is_log=(is_log, False))
+    field = frame((edges[0], edges[-1]), (0.0, max(share.max() for share in shares) * 1.12), is_log=(is_log, False), is_whole=is_whole)
     shapes = []
     for index, share in enumerate(shares):
         corners = np.stack([np.repeat(field.x(edges), 2)[1:-1], np.repeat(field.y(share), 2)], axis=1)
@@ -74,8 +74,14 @@ def histogram(
     return joined(legend(list(series)), field(*shapes, x_label=x_label, y_label="share in %", alt=alt))
 
 
-def bars(rows: Sequence[Bar], series: Sequence[str], *, alt: str) -> Markup:
+def bars(rows: Sequence[Bar], series: Sequence[str], *, alt: str, largest: float = 0.0) -> Markup:
     """Horizontal bars, those of a row under its name; every value stands beside its bar.
+
+    Args:
+        rows: from top to bottom.
+        series: names of the values of a row.
+        alt: description for those who do not see the chart.
+        largest: value of the longest bar that the scale has room for, where it is not in these rows.
 
     Raises:
         ValueError: a row has not one value a series.
@@ -85,7 +91,7 @@ def bars(rows: Sequence[Bar], series: Sequence[str], *, alt: str) -> Markup:
     values = [value for row in rows for value in row.values if value is not None and np.isfinite(value)]
     if not values:
         return _nothing()
-    scale = Scale(0.0, max(*values, 1e-9), 0.0, WIDTH - 62.0)
+    scale = Scale(0.0, max(*values, largest, 1e-9), 0.0, WIDTH - 62.0)
     shapes, top = list[Markup](), 0
     for row in rows:
         shapes.append(element("text", fitted(row.name, WIDTH), y=top + 13))
@@ -217,13 +223,14 @@ def _usable_rows(points: np.ndarray, *, is_log: bool) -> np.ndarray:
 
 
 def _bin_edges(values: Sequence[np.ndarray], *, is_log: bool, is_whole: bool) -> np.ndarray:
-    """[n + 1] float64: ends of n bins that hold all values."""
+    """[n + 1] float64: ends of n bins that hold all values; n follows the rule of Rice, 2 N^(1/3), within limits."""
+    bins = int(min(max(2 * max(map(len, values)) ** (1 / 3), _FEWEST_BINS), _BINS))
     if is_whole:
         low, high = min(array.min() for array in values if len(array)), max(array.max() for array in values if len(array))
         width = max(1.0, np.ceil((high - low + 1) / _BINS))
         return low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1)
     low, high = limits(values, is_log=is_log)
-    return np.geomspace(low, high, _BINS + 1) if is_log else np.linspace(low, high, _BINS + 1)
+    return np.geomspace(low, high, bins + 1) if is_log else np.linspace(low, high, bins + 1)
 
 
 def _zones(zones: Sequence[Zone], scale: Scale, *, top: float, bottom: float) -> list[Markup]:

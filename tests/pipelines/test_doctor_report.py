@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from collections.abc import Sequence
@@ -306,3 +307,19 @@ def test_a_config_brings_its_anchors(tmp_path: Path) -> None:
     assert "pixels at the training size" in page.text
     assert "Data report: ssdlite_mobilenet_v2_035_320x320_bccd.config" in page.text
     assert "No image can be shown." in page.text  # train.record does not exist
+
+
+def test_no_class_is_as_red_as_a_fault() -> None:
+    names = {index: f"class {index}" for index in range(1, 200)}
+    drawn = Album([reader("train", [[Thing((0, 0, 1, 1), index) for index in names]], names=names)], read_image=jpeg)
+    hues = [int(re.match(r"hsl\((\d+) ", color)[1]) for color in drawn._colors.values()]
+    assert len(set(drawn._colors.values())) > 150
+    assert 40 <= min(hues) <= max(hues) <= 310
+
+
+def test_a_source_folder_numbers_objects_in_its_own_way() -> None:
+    source = dataclasses.replace(TRAIN, is_record_set=False, paths=("0.jpg",))
+    text = render(summary(source, findings=[finding(record=RecordPlace("0.jpg", 0), object_index=0)]))
+    assert "cat in red" in text
+    assert "(object" not in text
+    assert "0.jpg: record" not in text

@@ -38,9 +38,21 @@ def test_scales() -> None:
         (Scale(97, 103, 0, 1), [98, 100, 102]),
         (Scale(2, 300, 0, 1, is_log=True), [3, 10, 30, 100, 300]),
         (Scale(1e-3, 1e3, 0, 1, is_log=True), [1e-3, 1e-1, 1e1, 1e3]),
+        (Scale(0.5, 1.5, 0, 1, is_whole=True), [1]),
+        (Scale(0.5, 4.5, 0, 1, is_whole=True), [1, 2, 3, 4]),
         (Scale(40, 45, 0, 1, is_log=True), [40, 41, 42, 43, 44, 45]),
     ],
-    ids=["tens", "fifths", "below zero", "far from zero", "thirds of decades", "decades", "no decade inside"],
+    ids=[
+        "tens",
+        "fifths",
+        "below zero",
+        "far from zero",
+        "thirds of decades",
+        "decades",
+        "one whole number",
+        "whole numbers",
+        "no decade inside",
+    ],
 )
 def test_ticks(scale: Scale, ticks: list[float]) -> None:
     assert scale.ticks(6) == pytest.approx(ticks)
