@@ -54,7 +54,7 @@ def examine_records(patterns: Sequence[str], label_map_path: str | None, *, num_
     except InputError as error:
         raise InputError(f"{error}; {nearest_files(patterns[0])}") from None
     findings = FindingCollector()
-    label_map = _open_label_map(label_map_path, None, findings) if label_map_path else None
+    label_map = _given_label_map(label_map_path, findings)
     record_sets = (RecordSet("records", paths, label_map, label_map_path or ""),)
     return Examination(scan_records(record_sets, ScanSettings(), findings=findings, num_workers=num_workers), record_sets)
 
@@ -79,7 +79,7 @@ def examine_source(folder: Path, format_name: str, label_map_path: str | None, *
     ((name, options),) = found.items()
     print(f"{folder} is read as {name}: images in {options.images}, annotations in {options.annotations}", file=sys.stderr)
     findings = FindingCollector()
-    label_map = _open_label_map(label_map_path, None, findings) if label_map_path else None
+    label_map = _given_label_map(label_map_path, findings)
     source = FORMATS[name].read(options)
     given = {"label_map": label_map, "label_map_path": label_map_path or ""}
     return Examination(scan_source(source, **given, findings=findings, num_workers=num_workers), ())
@@ -114,6 +114,14 @@ def input_size_of(config: Config) -> InputSize:
     return stored_size
 
 
+def _given_label_map(path: str | None, findings: FindingCollector) -> LabelMap | None:
+    if path is None:
+        return None
+    label_map, found = check_label_map(path)
+    findings.add(found)
+    return label_map
+
+
 def _record_sets(config: Config, findings: FindingCollector, job: Job) -> Iterator[RecordSet]:
     num_classes = config.proto.model.ssd.num_classes
     label_maps: dict[str, LabelMap | None] = {}
@@ -125,12 +133,12 @@ def _record_sets(config: Config, findings: FindingCollector, job: Job) -> Iterat
         if not path:
             findings.add((NO_LABEL_MAP(config.where(reader.field), f"{reader.field}.label_map_path is not set"),))
         elif path not in label_maps:
-            label_maps[path] = _open_label_map(path, num_classes if num_classes > 0 else None, findings)
+            label_maps[path], found = check_label_map(
+                path,
+                num_classes=num_classes if num_classes > 0 else None,
+                field=f"{reader.field}.label_map_path",
+                where=config.where(f"{reader.field}.label_map_path"),
+            )
+            findings.add(found)
         if reader.paths:
             yield RecordSet(TRAIN if reader.name == TRAIN else EVAL, reader.paths, label_maps.get(path), path)
-
-
-def _open_label_map(path: str, num_classes: int | None, findings: FindingCollector) -> LabelMap | None:
-    label_map, found = check_label_map(Path(path), num_classes=num_classes)
-    findings.add(found)
-    return label_map

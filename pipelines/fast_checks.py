@@ -24,16 +24,15 @@ _SHOWN = 3  # findings of a check
 def passes_fast_checks(config: Config, job: Job) -> bool:
     """Whether the job may begin; prints a line on stderr for each error, and one that names the warnings."""
     groups = run_fast_checks(config, job)
-    for group in groups:
-        if group.severity is Severity.ERROR:
-            _print_errors(group)
-    warnings = [group.check for group in groups if group.severity is Severity.WARNING]
+    errors, warnings = ([group for group in groups if group.severity is severity] for severity in (Severity.ERROR, Severity.WARNING))
     if warnings:
         doctor = f"python -m pipelines.doctor --pipeline_config_path {config.path}"
-        print(f"{len(warnings)} warnings ({', '.join(warnings)}); {doctor} says more", file=sys.stderr)
-    errors = [group for group in groups if group.severity is Severity.ERROR]
+        listed = ", ".join(group.check for group in warnings)
+        print(f"{len(warnings)} warning{'s' * (len(warnings) != 1)} ({listed}); {doctor} says more", file=sys.stderr)
     if errors:
-        print("error: stopped before training; --skip_checks goes on all the same", file=sys.stderr)
+        print("stopped by the checks (--skip_checks goes on all the same):", file=sys.stderr)
+    for group in errors:
+        _print_errors(group)
     return not errors
 
 
@@ -57,7 +56,8 @@ def _check_first_records(record_set: RecordSet, config: Config) -> Iterable[Find
         for seen in map(scanner, items):
             yield from seen.findings
             builder.add(seen)
-    yield from check_classes(builder.classes, label_map=record_set.label_map, num_classes=settings.num_classes)
+    ids = {"num_classes": settings.num_classes, "needs_ids": record_set.needs_ids}
+    yield from check_classes(builder.classes, label_map=record_set.label_map, **ids)
 
 
 def _print_errors(group: FindingGroup) -> None:

@@ -95,7 +95,7 @@ def check_classes(table: ClassTable, *, label_map: LabelMap | None, num_classes:
         table: all objects of a set.
         label_map: None where there is none, or none that can be read.
         num_classes: the model's; None without a config.
-        needs_ids: False for a source folder, whose classes get their ids when records are written.
+        needs_ids: False for a source folder, whose classes get their ids when records are written, and where a label map cannot be read.
     """
     shift = _common_shift(table, label_map)
     known = _names_by_id(label_map)
@@ -109,7 +109,7 @@ def check_classes(table: ClassTable, *, label_map: LabelMap | None, num_classes:
                 yield _finding(
                     NO_CLASS, seen, f"the object has no class label{f', its text is {text!r}' if text else ' and no class text'}"
                 )
-        elif label is not None and not 1 <= label <= (num_classes or label):
+        elif label is not None and label not in known and not 1 <= label <= (num_classes or label):
             allowed = f"num_classes {num_classes} allows 1 to {num_classes}" if num_classes else "ids start at 1"
             yield _finding(LABEL_OUT_OF_RANGE, seen, f"class label {label}{_quoted(text)} is out of range; {allowed}{shift}")
         elif label is not None and known and label not in known:

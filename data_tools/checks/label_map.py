@@ -47,6 +47,13 @@ CHECKS = (BAD_LABEL_MAP, NO_LABEL_MAP, ID_ABOVE_NUM_CLASSES, NUM_CLASSES_ABOVE_I
 _SEPARATORS = re.compile(r"[\s_-]+")
 
 
+class LabelMapCheck(NamedTuple):
+    """A label map, None where it cannot be read, and what is wrong with it."""
+
+    label_map: LabelMap | None
+    findings: tuple[Finding, ...]
+
+
 class NamedAt(NamedTuple):
     """A class name and where it stands."""
 
@@ -54,16 +61,31 @@ class NamedAt(NamedTuple):
     where: str
 
 
-def check_label_map(path: Path, *, num_classes: int | None) -> tuple[LabelMap | None, tuple[Finding, ...]]:
-    """The label map, None where it cannot be read, and what is wrong with it."""
+def check_label_map(path: str, *, num_classes: int | None = None, field: str = "--label_map", where: str = "") -> LabelMapCheck:
+    """Reads a label map and says what is wrong with it.
+
+    Args:
+        path: of the text file.
+        num_classes: the model's; None without a config.
+        field: the flag or config field that names the map.
+        where: the place of that field; the map's path where empty.
+    """
+    if not Path(path).is_file():
+        message = f"{field}: there is no file {path!r} (current directory: {Path.cwd()})"
+        return LabelMapCheck(None, (BAD_LABEL_MAP(where or path, message, advice=_nearest_file(Path(path))),))
     try:
         label_map = load_label_map(path)
     except OSError as error:
-        return None, (BAD_LABEL_MAP(path, f"the label map cannot be read: {error.strerror or error}", advice=_nearest_file(path)),)
+        return LabelMapCheck(None, (BAD_LABEL_MAP(path, f"the label map cannot be read: {error.strerror or error}"),))
     except InputError as error:
-        where, _, message = str(error).partition(": ")
-        return None, (BAD_LABEL_MAP(where, message or str(error)),)
-    return label_map, tuple(_check_num_classes(label_map, path, num_classes))
+        return LabelMapCheck(None, (BAD_LABEL_MAP(*split_place(error)),))
+    return LabelMapCheck(label_map, tuple(_check_num_classes(label_map, path, num_classes)))
+
+
+def split_place(error: InputError) -> tuple[str, str]:
+    """The place that a message begins with, and the rest."""
+    where, _, message = str(error).partition(": ")
+    return (where, message) if message else ("", where)
 
 
 def names_in(label_map: LabelMap, where: str) -> Iterator[NamedAt]:
@@ -88,16 +110,19 @@ def spoken(name: str) -> str:
     return _SEPARATORS.sub("", name.casefold())
 
 
-def _check_num_classes(label_map: LabelMap, path: Path, num_classes: int | None) -> Iterator[Finding]:
+def _check_num_classes(label_map: LabelMap, path: str, num_classes: int | None) -> Iterator[Finding]:
     if num_classes is None:
         return
-    above = [item for item in label_map.items if item.id > num_classes]
-    if above:
-        listed = ", ".join(f'{item.id} "{item.name}"' for item in above[:5]) + (f" and {len(above) - 5} more" if len(above) > 5 else "")
-        advice = f"set num_classes to {label_map.max_id}, the largest id of the label map"
-        yield ID_ABOVE_NUM_CLASSES(path, f"ids above num_classes {num_classes}: {listed}", advice=advice)
-    elif label_map.max_id < num_classes:
-        yield NUM_CLASSES_ABOVE_IDS(path, f"num_classes is {num_classes}, the largest id is {label_map.max_id}")
+    try:
+        load_label_map(path, num_classes=num_classes)
+    except InputError as error:  # names the line of the first
+        above = sum(item.id > num_classes for item in label_map.items)
+        where, message = split_place(error)
+        more = f"; {above - 1} more are" if above > 1 else ""
+        yield ID_ABOVE_NUM_CLASSES(where, message + more, advice=f"set num_classes to {label_map.max_id}, the largest id of the label map")
+    else:
+        if label_map.max_id < num_classes:
+            yield NUM_CLASSES_ABOVE_IDS(path, f"num_classes is {num_classes}, the largest id is {label_map.max_id}")
 
 
 def _nearest_file(path: Path) -> str:

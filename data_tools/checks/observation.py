@@ -29,7 +29,7 @@ class Observation(NamedTuple):
     is_sound: np.ndarray = NONE  # [N] bool
     digest: bytes = b""  # SHA-256 of the encoded image; empty where images are not read
     fingerprint: Fingerprint | None = None
-    is_readable: bool = True  # False where the record itself is damaged
+    is_readable: bool = True  # False where the record or its lists are damaged
     findings: tuple[Finding, ...] = ()
 
 

@@ -16,7 +16,7 @@ from data_tools.checks.image_inspection import ImageInspection, inspect_image
 from data_tools.checks.images import MISSING_IMAGE, check_image, check_record_of_image
 from data_tools.checks.input_size import InputSize, stored_size
 from data_tools.checks.observation import Observation
-from data_tools.checks.record_features import RecordFeatures, read_features
+from data_tools.checks.record_features import NO_FEATURES, RecordFeatures, read_features
 from data_tools.record_file import RecordPosition, read_record_at, record_positions
 from object_detection_ext.errors import InputError
 from object_detection_ext.findings import Check, Finding, RecordPlace, Severity
@@ -67,6 +67,8 @@ class RecordScanner:
         except (InputError, OSError) as error:
             return Observation(place, position.offset, is_readable=False, findings=(DAMAGED_RECORD(place, str(error), record=place),))
         record, findings = read_features(payload, place)
+        if record is NO_FEATURES:
+            return Observation(place, position.offset, is_readable=False, findings=findings)
         seen = inspect_image(record.encoded) if self.with_images and record.encoded else None
         size = (seen.height, seen.width) if seen else (0, 0)
         classes = tuple(map(NamedClass, record.labels, record.texts))
@@ -93,6 +95,7 @@ class RecordScanner:
             is_sound=problems.sound,
             digest=seen.digest if seen else b"",
             fingerprint=seen.fingerprint if seen else None,
+            is_readable=not findings,
             findings=(*findings, *_check_image(record, seen, place), *box_findings),
         )
 

@@ -33,7 +33,12 @@ class RecordSet:
     name: str  # TRAIN, EVAL, or another for a set that is checked by itself
     paths: tuple[str, ...]
     label_map: LabelMap | None = None
-    label_map_path: str = ""
+    label_map_path: str = ""  # with a path but without a map: one that cannot be read, which was said
+
+    @property
+    def needs_ids(self) -> bool:
+        """Whether a text without an id is a mistake of its own."""
+        return self.label_map is not None or not self.label_map_path
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def scan_records(
             _add(builder, next(seen), findings)
         scanned.append(builder.build(record_set.paths))
     next(seen, None)  # ends the progress line
-    shared = _check_sets(scanned, settings, findings)
+    shared = _check_sets(scanned, record_sets, settings, findings)
     names = [name for each in record_sets if each.label_map for name in names_in(each.label_map, each.label_map_path)]
     _check_names(names, scanned, findings)
     return Scan(tuple(scanned), shared, findings, time.monotonic() - start)
@@ -128,10 +133,13 @@ def _add(builder: SetBuilder, seen: Observation | Failure, findings: FindingColl
         builder.add(seen)
 
 
-def _check_sets(scanned: Sequence[ScannedSet], settings: ScanSettings, findings: FindingCollector) -> SharedImages | None:
+def _check_sets(
+    scanned: Sequence[ScannedSet], record_sets: Sequence[RecordSet], settings: ScanSettings, findings: FindingCollector
+) -> SharedImages | None:
     by_name = {each.summary.name: each for each in scanned}
-    for each in scanned:
-        findings.add(check_classes(each.classes, label_map=each.label_map, num_classes=settings.num_classes))
+    for each, record_set in zip(scanned, record_sets, strict=True):
+        ids = {"num_classes": settings.num_classes, "needs_ids": record_set.needs_ids}
+        findings.add(check_classes(each.classes, label_map=each.label_map, **ids))
         findings.add(check_set(each, teaches=each.summary.name != EVAL))
     train, evaluation = by_name.get(TRAIN), by_name.get(EVAL)
     if train and settings.max_boxes is not None:

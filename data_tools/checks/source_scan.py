@@ -13,6 +13,7 @@ from data_tools.checks.boxes import check_boxes, find_problems
 from data_tools.checks.classes import NamedClass
 from data_tools.checks.image_inspection import ImageInspection, inspect_image
 from data_tools.checks.images import WRONG_SIZE, check_image
+from data_tools.checks.label_map import split_place
 from data_tools.checks.observation import Failure, Observation
 from object_detection_ext.errors import InputError
 from object_detection_ext.findings import Check, Finding, RecordPlace, Severity
@@ -37,8 +38,7 @@ class SourceScanner:
             annotated = self.load(entry)
             encoded = annotated.encoded if annotated.encoded is not None else annotated.path.read_bytes()
         except InputError as error:
-            where, _, message = str(error).partition(": ")
-            return Failure(BAD_ANNOTATION(where, message or str(error)))
+            return Failure(BAD_ANNOTATION(*split_place(error)))
         except OSError as error:
             return Failure(BAD_ANNOTATION(error.filename or "", f"cannot be read: {error.strerror or error}"))
         return _observe(annotated, inspect_image(encoded))
