@@ -6,7 +6,7 @@ Masks are polygons or run-length codes, keypoints `[x, y, visibility]` in the or
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -48,6 +48,7 @@ def read_coco(options: ReadOptions, *, needs_annotations: bool = True) -> Source
     """
     refuse_unused(options, "coco", "split_file", "include_masks", "include_keypoints")
     content = read_coco_file(options.annotations, needs_annotations=needs_annotations)
+    _refuse_doubled_files(content.images.values(), options.annotations)
     entries = [CocoEntry(image, bytes(content.annotations.get(id_, b""))) for id_, image in content.images.items()]
     if options.split_file is not None:
         entries = _select(entries, options.split_file, options.annotations)
@@ -61,6 +62,14 @@ def read_coco(options: ReadOptions, *, needs_annotations: bool = True) -> Source
     numbers = {name: number for number, name in enumerate(_all_keypoints(keypoints), start=1)}
     label_map_keypoints = {names[id_]: tuple((numbers[name], name) for name in keypoints[id_]) for id_ in keypoints}
     return Source(entries, reader, features, class_ids, class_keypoints=label_map_keypoints)
+
+
+def _refuse_doubled_files(images: Iterable[CocoImage], path: Path) -> None:
+    ids: dict[str, int | str] = {}
+    for id_, filename, _ in images:
+        first = ids.setdefault(filename, id_)
+        if first != id_:
+            raise InputError(f"{path}: image id {id_}: {filename!r} is the image of id {first} too; its annotations must have one image id")
 
 
 def _recognise(folder: Path) -> ReadOptions | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 from pathlib import Path
 from unittest import mock
 
@@ -20,23 +21,30 @@ def read_everything(format: Format, options: ReadOptions, *, root: Path) -> list
     """Lists the data set, loads every image and writes all records; the messages of what was refused, each checked to be one clear line.
 
     Args:
-        root: the folder that everything lies in; nothing outside of it is opened. Records go to its sub-folder `records`.
+        root: the folder that everything lies in; nothing outside of it is opened. Records go to a folder in it, and are gone afterwards.
     """
+    try:
+        with nothing_opened_outside(root), time_limit(_SECONDS), contextlib.redirect_stderr(io.StringIO()), mock.patch("os.fsync"):
+            return _read(format, options, root / "records" / "train.record")
+    finally:
+        shutil.rmtree(root / "records", ignore_errors=True)
+
+
+def _read(format: Format, options: ReadOptions, output: Path) -> list[str]:
     messages = list[str]()
-    with nothing_opened_outside(root), time_limit(_SECONDS), contextlib.redirect_stderr(io.StringIO()), mock.patch("os.fsync"):
+    try:
+        source = format.read(options)
+    except InputError as error:
+        return [checked(str(error))]
+    for entry in source.entries:
         try:
-            source = format.read(options)
+            source.load(entry)
         except InputError as error:
-            return [checked(str(error))]
-        for entry in source.entries:
-            try:
-                source.load(entry)
-            except InputError as error:
-                messages.append(checked(str(error)))
-        try:
-            summary = create_tf_record(source, root / "records" / "train.record")
-        except InputError as error:
-            return [*messages, checked(str(error))]
+            messages.append(checked(str(error)))
+    try:
+        summary = create_tf_record(source, output)
+    except InputError as error:
+        return [*messages, checked(str(error))]
     assert not messages, f"an image that cannot be loaded was written: {messages}"
     assert summary.num_images > 0
     return []

@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from data_tools.annotated_image import ReadOptions
+from data_tools.create_tf_record import create_tf_record
+from data_tools.formats.coco import read_coco
+from data_tools.write_options import WriteOptions
 from tests.data_tools.conftest import VOC_OBJECT, save_image, voc_xml
 
 
@@ -249,6 +253,17 @@ def _make_cvat(
     return SmallSet(options, (path,))
 
 
+def make_tfrecord(folder: Path) -> SmallSet:
+    """A record file with masks and keypoints, and its label map."""
+    (folder / "source").mkdir()
+    source = read_coco(make_coco(folder / "source", include_masks=True, include_keypoints=True).options)
+    output = folder / "small.record"
+    summary = create_tf_record(source, output, WriteOptions(is_numbered=False, writes_manifest=False))
+    shutil.rmtree(folder / "source")
+    label_map = next(path for path in summary.outputs if path.suffix == ".pbtxt")
+    return SmallSet(ReadOptions(output, label_map), (output, label_map))
+
+
 # By name in format_table, with a variant behind a hyphen where a format is read in more than one way.
 SMALL_SETS: dict[str, Callable[[Path], SmallSet]] = {
     "coco": make_coco,
@@ -263,6 +278,7 @@ SMALL_SETS: dict[str, Callable[[Path], SmallSet]] = {
     "labelme": make_labelme,
     "open_images": make_open_images,
     "pets": make_pets,
+    "tfrecord": make_tfrecord,
     "voc": make_voc,
     "yolo": make_yolo,
     "yolo-masks": make_yolo_masks,

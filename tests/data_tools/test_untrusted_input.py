@@ -41,6 +41,12 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(params=[name for name in SMALL_SETS if FORMATS[name.partition("-")[0]].has_image_folder])
+def with_images(request: pytest.FixtureRequest) -> str:
+    """A set whose images lie in a folder."""
+    return request.param
+
+
 def read(name: str, small: SmallSet, root: Path) -> list[str]:
     messages = read_everything(FORMATS[name.partition("-")[0]], small.options, root=root)
     assert not any(SECRET in message for message in messages)
@@ -247,12 +253,12 @@ def image_of(small: SmallSet) -> Path:
 
 
 @pytest.mark.parametrize("target", ["secret.jpg", "/dev/zero", "no such file"])
-def test_an_image_that_is_a_link_out_of_the_folder(name, target, root):
-    small = SMALL_SETS[name](root)
+def test_an_image_that_is_a_link_out_of_the_folder(with_images, target, root):
+    small = SMALL_SETS[with_images](root)
     image = image_of(small)
     image.unlink()
     image.symlink_to(root.parent / target)
-    assert any(image.name in message or image.stem in message for message in read(name, small, root))
+    assert any(image.name in message or image.stem in message for message in read(with_images, small, root))
 
 
 def test_an_annotation_file_that_is_a_link_out_of_the_folder(name, root):
@@ -286,13 +292,75 @@ def test_pipes_in_folders_do_not_hang(name, root):
     """What is given itself may be a pipe, as in `--annotations <(unzip -p ...)`."""
     small = SMALL_SETS[name](root)
     given = {value for value in vars(small.options).values() if isinstance(value, Path)}
-    for path in [path for path in small.files if path not in given] + [image_of(small)]:
+    images = [image_of(small)] if small.options.images.is_dir() else []
+    for path in [path for path in small.files if path not in given] + images:
         content = path.read_bytes()
         path.unlink()
         os.mkfifo(path)
         read(name, small, root)
         path.unlink()
         path.write_bytes(content)
+
+
+# ---- images and annotations that do not fit together
+
+LOST_ANNOTATION = {  # the place that is named where `a.jpg` is missing; formats whose custom is to go on say so in a note
+    "coco": "instances.json: image id 7: no image 'a.jpg' in ",
+    "csv": "boxes.csv:3: no image 'a.jpg' in ",
+    "cvat": "annotations.xml:3: image a.jpg: no such image in ",
+    "kitti": "a.txt: no image 'a' in ",
+    "labelme": "a.json: no image 'a.jpg' in ",
+    "open_images": "boxes.csv: 2 rows name images that are not in ",
+    "pets": "Abyssinian_1.xml: no image 'Abyssinian_1.jpg' in ",
+    "voc": "a.xml: no image 'a.jpg' in ",
+    "yolo": "1 label files, such as ",
+}
+
+
+@pytest.mark.parametrize("name", LOST_ANNOTATION)
+def test_annotations_without_an_image(name, root):
+    small = SMALL_SETS[name](root)
+    image_of(small).unlink()
+    messages = read(name, small, root)
+    if name in ("open_images", "yolo"):
+        messages = list(FORMATS[name].read(small.options).notes)
+    assert LOST_ANNOTATION[name] in messages[0]
+
+
+# Formats that list images in their annotations take these only; where a folder is the list, what is not annotated is a negative.
+NOTED_NEGATIVES = {
+    "kitti": "2 images have no label file in ",
+    "labelme": "1 of 3 images have no JSON file: kept, as images without objects",
+    "open_images": "1 images have no row in ",
+    "yolo": "1 of 3 images have no label file: kept, as images without objects",
+}
+
+
+def test_images_without_annotations(with_images, root):
+    small, format_name = SMALL_SETS[with_images](root), with_images.partition("-")[0]
+    save_image(image_of(small).with_name("d.jpg"), color=7)
+    assert read(with_images, small, root) == []
+    source = FORMATS[format_name].read(small.options)
+    assert len(source.entries) == (3 if format_name in NOTED_NEGATIVES else 2)
+    noted = NOTED_NEGATIVES.get(format_name)
+    assert noted is None or any(noted in note for note in source.notes)
+
+
+def test_two_annotations_for_one_image(root):
+    twice = {
+        "coco": ("b.jpg", "a.jpg", "instances.json"),
+        "cvat": ("b.jpg", "a.jpg", "annotations.xml"),
+        "voc": ("b.jpg", "a.jpg", "b.xml"),
+        "labelme": ("b.jpg", "a.jpg", "b.json"),
+    }
+    for name, (old, new, file) in twice.items():
+        folder = root / name
+        folder.mkdir()
+        small = SMALL_SETS[name](folder)
+        for path in small.files:
+            path.write_text(path.read_text().replace(old, new))
+        messages = read(name, small, folder)
+        assert messages and file in messages[-1] and ("twice" in messages[-1] or "a.jpg" in messages[-1]), (name, messages)
 
 
 # ---- images

@@ -371,3 +371,9 @@ def test_memory_does_not_grow_with_polygons(coco_set):
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert size > 13e6
     assert int(output[0]) == 10_000 * 61 and int(output[1]) < 10e6
+
+
+def test_one_file_under_two_image_ids(coco_set):
+    coco_set.content["images"][1]["file_name"] = "a.jpg"
+    with pytest.raises(InputError, match=r"image id 3: 'a\.jpg' is the image of id 7 too; its annotations must have one image id"):
+        load_all(coco_set)
