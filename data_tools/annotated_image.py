@@ -92,7 +92,7 @@ class Source:
     class_ids: Mapping[str, int] | None = None  # None: the format has class names but no ids
     extra_features: tuple[str, ...] = ()  # float features of the format's own, one value an object (`AnnotatedObject.extras`)
     notes: tuple[str, ...] = ()  # what the reader wants the user to hear once, one line each
-    class_keypoints: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)  # for the label map: class -> (id, name), from 1
+    class_keypoints: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)  # for the label map: (id from 1, name)
 
 
 @dataclass(frozen=True)
@@ -102,4 +102,5 @@ class Format:
     read: Callable[[ReadOptions], Source]
     recognise: Callable[[Path], ReadOptions | None]  # the data set in a folder, None where the folder holds another format
     annotations_help: str  # what --annotations means: "folder of XML files"
+    reads_image_files: bool = False  # --images is a file, a prefix or a pattern, where other formats have a folder
     has_image_folder: bool = True  # False: --images means something else than a folder of image files

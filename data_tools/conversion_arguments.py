@@ -118,7 +118,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         "--format", default=_AUTO, choices=[_AUTO, *sorted(FORMATS)], help="annotation format; auto (default): as --input shows"
     )
     group.add_argument("--input", type=Path, metavar="DIR", help="a data set whose layout shows where images and annotations are")
-    group.add_argument("--images", type=Path, metavar="DIR", help="folder of images, if not --input")
+    group.add_argument("--images", type=Path, metavar="DIR", help="folder of images, if not --input; tfrecord: files, as in train.record")
     annotations = "; ".join(f"{name}: {format_.annotations_help}" for name, format_ in sorted(FORMATS.items()))
     group.add_argument("--annotations", type=Path, metavar="PATH", help=annotations)
     group.add_argument("--split_file", type=Path, metavar="FILE", help="only these images, one id a line (voc: ImageSets/Main/*.txt)")

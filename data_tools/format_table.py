@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_tools.annotated_image import Format
-from data_tools.formats import coco, csv_table, cvat, kitti, labelme, open_images, pets, voc, yolo
+from data_tools.formats import coco, csv_table, cvat, kitti, labelme, open_images, pets, tfrecord, voc, yolo
 
 FORMATS: dict[str, Format] = {
     "coco": coco.FORMAT,
@@ -13,6 +13,7 @@ FORMATS: dict[str, Format] = {
     "labelme": labelme.FORMAT,
     "open_images": open_images.FORMAT,
     "pets": pets.FORMAT,
+    "tfrecord": tfrecord.FORMAT,
     "voc": voc.FORMAT,
     "yolo": yolo.FORMAT,
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LARGEST_MASK = 1 << 28  # pixels: 16,384 x 16,384
+LARGEST_MASKS = 1 << 32  # bytes of all masks of an image
 
 _MOST_BITS = 50  # of one number in a compressed run-length code: ten characters
 
@@ -135,6 +136,16 @@ def check_mask_size(size: tuple[int, int]) -> tuple[int, int]:
     if height * width > LARGEST_MASK:
         raise InputError(f"a mask of {width}x{height} pixels, more than the {LARGEST_MASK:,} that are allowed")
     return size
+
+
+def check_mask_memory(num_masks: int, size: tuple[int, int]) -> None:
+    """Raises `InputError` where so many masks of an image of `size`, height and width, would not fit memory."""
+    height, width = size
+    if num_masks * height * width > LARGEST_MASKS:
+        gigabytes = num_masks * height * width / 1e9
+        raise InputError(
+            f"{num_masks:,} masks of {width}x{height} pixels need {gigabytes:,.0f} GB, more than the {LARGEST_MASKS / 1e9:.0f} allowed"
+        )
 
 
 def _pycocotools_mask() -> Any:
