@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ExifBoxes = Literal["auto", "displayed", "stored"]
 
-_MAX_ASPECT_ERROR = 0.01  # an annotation of the same picture at another size has its aspect ratio up to rounding
+_MAX_ASPECT_PARTS = 100  # an annotation of the same picture at another size has its aspect ratio up to rounding: a hundredth
 
 
 class Turn(NamedTuple):
@@ -90,7 +90,8 @@ def _annotated_pixels(annotated: AnnotatedImage, header: ImageHeader) -> Literal
 
 def is_same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two sizes have the same aspect ratio, up to rounding."""
-    return abs(size[1] * other[0] / (size[0] * other[1]) - 1) < _MAX_ASPECT_ERROR
+    ours, theirs = size[1] * other[0], size[0] * other[1]
+    return abs(ours - theirs) * _MAX_ASPECT_PARTS < theirs  # in whole numbers: an annotation may say any
 
 
 def _turn_object(item: AnnotatedObject, turn: Turn, extent: tuple[float, float]) -> AnnotatedObject:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from PIL import Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from data_tools.image_header import ImageHeader, read_header
 from data_tools.image_structure import check_jpeg, check_png
@@ -99,7 +99,12 @@ def _decoded(encoded: bytes, header: ImageHeader) -> Iterator[Image.Image]:
     except InputError:
         raise
     except Exception as error:  # whatever Pillow's readers stumble over in a broken file
-        raise InputError(f"broken {header.format.upper()}: {error or type(error).__name__}") from None
+        raise InputError(f"broken {header.format.upper()}: {describe(error)}") from None
+
+
+def describe(error: Exception) -> str:
+    """What one of Pillow's readers says of a broken file, without the address of the buffer that holds it."""
+    return "cannot identify image file" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
 
 
 def _subsampling(image: Image.Image) -> int:

@@ -23,6 +23,7 @@ from object_detection_ext.errors import InputError
 BrokenBoxes = Literal["drop", "clip", "error"]
 
 _IMAGE_LABEL_KEYS = (schema.IMAGE_CLASS_TEXT, schema.IMAGE_CLASS_LABEL, schema.IMAGE_CLASS_CONFIDENCE)
+_LARGEST_SIDE = 1 << 31  # pixels; an annotation may say any number, and beyond float64 none can be divided by
 _ROUNDING = 1e-5  # shares are written with six digits or so: what leaves the image by less was meant to end at its edge
 
 
@@ -123,6 +124,8 @@ class RecordEncoder:
 
 
 def _read(annotated: AnnotatedImage) -> tuple[bytes, ImageHeader]:
+    if annotated.size is not None and max(annotated.size) > _LARGEST_SIDE:
+        raise InputError(f"{annotated.where}: says {annotated.size[1]}x{annotated.size[0]} pixels; no image has so many")
     if annotated.encoded is None:
         return read_image(annotated.path)
     try:

@@ -17,6 +17,7 @@ from data_tools.annotated_image import AnnotatedImage, Format, PixelBox, ReadOpt
 from data_tools.formats.options import refuse_unused
 from data_tools.formats.voc import read_voc
 from data_tools.image_file import find_inside
+from data_tools.pixels import describe
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -109,8 +110,10 @@ def _read_trimap(folder: Path, name: str, image: AnnotatedImage) -> np.ndarray:
             if trimap.mode not in ("L", "P"):
                 raise InputError(f"{path}: a trimap must be a gray or palette PNG, got mode {trimap.mode}")
             pixels = np.asarray(trimap)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a PNG that can be read: {error}") from None
+    except InputError:
+        raise
+    except Exception as error:  # whatever Pillow's reader stumbles over
+        raise InputError(f"{path}: not a PNG that can be read: {describe(error)}") from None
     return (pixels != _BACKGROUND).astype(np.uint8)
 
 
