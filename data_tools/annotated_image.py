@@ -102,5 +102,4 @@ class Format:
     read: Callable[[ReadOptions], Source]
     recognise: Callable[[Path], ReadOptions | None]  # the data set in a folder, None where the folder holds another format
     annotations_help: str  # what --annotations means: "folder of XML files"
-    reads_image_files: bool = False  # --images is a file, a prefix or a pattern, where other formats have a folder
     has_image_folder: bool = True  # False: --images means something else than a folder of image files

@@ -117,6 +117,8 @@ def png_to_mask(png: bytes, *, largest: int = LARGEST_MASK) -> np.ndarray:
     import numpy as np
     from PIL import Image
 
+    from data_tools.pixels import describe
+
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             if image.width * image.height > largest:
@@ -126,8 +128,8 @@ def png_to_mask(png: bytes, *, largest: int = LARGEST_MASK) -> np.ndarray:
             return (np.asarray(image) != 0).astype(np.uint8)
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"a mask that is not a whole PNG file: {error}") from None
+    except Exception as error:  # whatever Pillow's reader stumbles over
+        raise InputError(f"a mask that is not a whole PNG file: {describe(error)}") from None
 
 
 def check_mask_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -138,14 +140,12 @@ def check_mask_size(size: tuple[int, int]) -> tuple[int, int]:
     return size
 
 
-def check_mask_memory(num_masks: int, size: tuple[int, int]) -> None:
-    """Raises `InputError` where so many masks of an image of `size`, height and width, would not fit memory."""
+def check_mask_memory(num_masks: int, size: tuple[int, int], *, where: str) -> None:
+    """Raises `InputError`, naming `where`, if so many masks of an image of `size`, height and width, would not fit memory."""
     height, width = size
     if num_masks * height * width > LARGEST_MASKS:
-        gigabytes = num_masks * height * width / 1e9
-        raise InputError(
-            f"{num_masks:,} masks of {width}x{height} pixels need {gigabytes:,.0f} GB, more than the {LARGEST_MASKS / 1e9:.0f} allowed"
-        )
+        need = f"{num_masks:,} masks of {width}x{height} pixels need {num_masks * height * width / 1e9:,.0f} GB"
+        raise InputError(f"{where}: {need}, more than the {LARGEST_MASKS / 1e9:.0f} that are allowed")
 
 
 def _pycocotools_mask() -> Any:

@@ -17,7 +17,7 @@ from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.json_stream import decode_json
 from data_tools.formats.options import refuse_unused
 from data_tools.image_file import find_inside
-from data_tools.masks import polygons_to_mask, rle_to_mask
+from data_tools.masks import check_mask_memory, polygons_to_mask, rle_to_mask
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -114,6 +114,8 @@ class CocoReader:
         objects = tuple([self._read_object(annotation, filename) for annotation in annotations])
         notes: list[str] = []
         if self.include_masks or self.keypoints:
+            if self.include_masks and size is not None:
+                check_mask_memory(len(objects), size, where=where)
             with self.annotations.open("rb") as file:
                 pairs = list(zip(objects, annotations, strict=True))
                 objects = tuple([self._read_shape(item, self._content(file, annotation, item), size, notes) for item, annotation in pairs])

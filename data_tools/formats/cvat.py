@@ -19,6 +19,7 @@ from data_tools.formats.cvat_shape import WITHOUT_EXTENT, Shape, flag, read_poin
 from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.options import refuse_unused
 from data_tools.image_file import CONTROL_CHARACTERS, find_inside
+from data_tools.masks import check_mask_memory
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -94,6 +95,8 @@ class CvatReader:
         filename, size = self._find_image(entry, where), _read_size(element, where)
         if self.include_masks and size is None:
             raise InputError(f"{where}: has no width and height, which masks need")
+        if self.include_masks and size is not None:
+            check_mask_memory(len(element.children), size, where=where)
         objects: list[AnnotatedObject] = []
         left_out, num_rotated = Counter[str](), 0
         for child in element.children:

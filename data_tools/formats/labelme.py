@@ -22,6 +22,7 @@ from data_tools.formats.labelme_shape import IGNORED_LABEL, WITHOUT_EXTENT, read
 from data_tools.formats.options import refuse_unused
 from data_tools.image_file import CONTROL_CHARACTERS, IMAGE_SUFFIXES, LARGEST_FILE, find_inside
 from data_tools.image_folder import list_images
+from data_tools.masks import check_mask_memory
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -119,6 +120,8 @@ class LabelmeReader:
         size = _read_size(content, where)
         if self.include_masks and size is None:
             raise InputError(f"{where}: has no imageHeight and imageWidth, which masks need")
+        if self.include_masks and size is not None:
+            check_mask_memory(len(content["shapes"]), size, where=where)
         objects, num_without_extent = _read_objects(content["shapes"], where, size if self.include_masks else None)
         notes = (f"{where}: {num_without_extent} points and lines have no extent: left out",) if num_without_extent else ()
         filename = self.find_image(entry.annotation, content)

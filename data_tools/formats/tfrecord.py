@@ -252,7 +252,7 @@ class _Record:
 
 def _read_masks(pngs: Sequence[bytes], encoded: bytes) -> list[np.ndarray]:
     header = read_header(encoded)
-    check_mask_memory(len(pngs), (header.height, header.width))
+    check_mask_memory(len(pngs), (header.height, header.width), where=schema.OBJECT_MASK)
     return [png_to_mask(png, largest=header.height * header.width) for png in pngs]
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as mask_api
 
-from data_tools.masks import mask_to_rle, png_to_mask, polygons_to_mask, rle_to_mask, runs_to_pixels, uncompress_runs
+from data_tools.masks import check_mask_memory, mask_to_rle, png_to_mask, polygons_to_mask, rle_to_mask, runs_to_pixels, uncompress_runs
 from object_detection_ext.errors import InputError
 
 coco_mask: Any = mask_api  # its own types say less than it takes
@@ -124,3 +124,9 @@ def test_png_masks(mode):
 def test_wrong_pngs(data, message):
     with pytest.raises(InputError, match=message):
         png_to_mask(data, largest=10_000)
+
+
+def test_masks_that_do_not_fit_memory_together():
+    check_mask_memory(1000, (2000, 2000), where="a.json")
+    with pytest.raises(InputError, match=r"a\.json: 2,000 masks of 2000x2000 pixels need 8 GB, more than the 4 that are allowed"):
+        check_mask_memory(2000, (2000, 2000), where="a.json")
