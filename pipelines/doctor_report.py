@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from data_tools.checks.input_size import InputSize, stored_size
 from data_tools.checks.pictures import read_encoded_image
 from data_tools.checks.summary import DataSummary, ReaderSummary
-from object_detection_ext.errors import InputError
 from object_detection_ext.findings import Finding, FindingGroup, Severity
 from object_detection_ext.report.page import (
     Markup,
@@ -35,7 +32,8 @@ from pipelines.doctor_scan import input_size_of
 
 if TYPE_CHECKING:
     from object_detection_ext.config import Config
-    from object_detection_ext.diagnosis.anchor_coverage import AnchorCoverage, CoverageGroup
+    from object_detection_ext.diagnosis.anchor_coverage import CoverageGroup
+    from pipelines.doctor_anchors import Anchors
 
 _TONES: Mapping[Severity, Tone] = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info"}
 _WORDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
@@ -47,25 +45,18 @@ _ACRONYMS = {"nan": "NaN", "nms": "NMS", "exif": "EXIF", "cmyk": "CMYK"}
 _LONGEST = 240  # characters of a message
 
 
-class Anchors(NamedTuple):
-    """A config's anchors and how they fit the training set."""
-
-    shapes: np.ndarray  # [A, 2] height and width in pixels of the network's input
-    coverage: AnchorCoverage
-
-
-def write_report(summary: DataSummary, path: Path, *, config: Config | None = None) -> None:
+def write_report(summary: DataSummary, path: Path, *, config: Config | None = None, anchors: Anchors | None = None) -> None:
     """Writes the page, whole or not at all.
 
     Args:
         summary: of the scan, findings included.
         path: an HTML file; its folder is made.
-        config: adds the anchors, and sizes in pixels of the network's input in place of the stored image's.
+        config: gives sizes in pixels of the network's input in place of the stored image's.
+        anchors: adds a section on them.
     """
     if config is None:
         page = render_report(summary, title=f"Data report: {_data_name(summary)}")
     else:
-        anchors = _measure_anchors(summary.reader("train"), config)
         page = render_report(summary, title=f"Data report: {config.path.name}", input_size=input_size_of(config), anchors=anchors)
     write_page(path, page)
 
@@ -96,32 +87,6 @@ def render_report(
     lead = joined(_verdict(summary.findings), grid(overview(readers), _index(summary.findings)))
     footer = f"Written by pipelines.doctor; the scan took {summary.seconds:.1f} seconds."
     return render_page(title, lead=lead, sections=sections, footer=footer)
-
-
-def _measure_anchors(reader: ReaderSummary | None, config: Config) -> Anchors | None:
-    """None where the config has no anchors that fit its network: the checks of the config say why."""
-    from object_detection_ext.diagnosis.anchor_coverage import measure_coverage
-    from object_detection_ext.diagnosis.anchor_setup import build_anchor_setup
-
-    if reader is None:
-        return None
-    try:
-        setup = build_anchor_setup(config)
-    except (InputError, ValueError):
-        return None
-    grids = setup.grids_of(setup.generator)
-    known = reader.is_sound & ~reader.is_crowd & (reader.image_sizes[reader.box_images].min(axis=1) > 0)
-    boxes = setup.to_network(reader.boxes[known].clip(0, 1), reader.image_sizes[reader.box_images[known]])
-    coverage = measure_coverage(
-        boxes,
-        reader.class_ids[known],
-        grids=grids,
-        input_shape=setup.input_shape,
-        class_names=reader.class_names,
-        threshold=setup.threshold,
-        is_forced=setup.is_forced,
-    )
-    return Anchors(np.concatenate([grid.shapes for grid in grids]) * setup.input_shape, coverage)
 
 
 def _data_name(summary: DataSummary) -> str:

@@ -117,8 +117,8 @@ def find_missed_objects(coverage: AnchorCoverage, where: str) -> list[Finding]:
     rest = "they train one badly fitting anchor each" if coverage.is_forced else "they are never trained on"
     message = (
         f"{_told(coverage.overall)} of {coverage.overall.num_objects:,} objects are reached by no anchor at IoU {coverage.threshold:g}"
-        f" ({', '.join(f'{group.name} {_told(group)}' for group in named)}; most are {sizes.name.partition(',')[0]} "
-        f"at {coverage.input_shape[0]} x {coverage.input_shape[1]} pixels); {rest}"
+        f" ({', '.join(f'{group.name} {_told(group)}' for group in named)}; {sizes.num_missed:,} objects are "
+        f"{sizes.name.partition(',')[0]} at {coverage.input_shape[0]} x {coverage.input_shape[1]} pixels); {rest}"
     )
     return [ANCHORS_MISS_OBJECTS(where, message)]
 

@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from object_detection_ext.anchors.ssd import SsdAnchorGenerator
 from object_detection_ext.config import Config
-from object_detection_ext.diagnosis.anchor_coverage import AnchorCoverage, measure_coverage
+from object_detection_ext.diagnosis.anchor_coverage import AnchorCoverage
 from object_detection_ext.diagnosis.anchor_search import Generator, search_anchors
 from object_detection_ext.diagnosis.anchor_setup import AnchorSetup
 from object_detection_ext.errors import InputError
@@ -63,7 +63,7 @@ def propose_anchors(
         generator = search_anchors(setup.generator, boxes, class_ids, anchors_per_location=anchors_per_location, **where)
     except ValueError as error:
         raise InputError(f"--{error}") from error
-    before, after = (_measure(setup, each, boxes, class_ids, class_names) for each in (setup.generator, generator))
+    before, after = (setup.measure(boxes, class_ids, class_names=class_names, generator=each) for each in (None, generator))
     if after.overall.num_missed >= before.overall.num_missed:
         return None
     keeps_heads = generator.num_anchors_per_location == setup.generator.num_anchors_per_location
@@ -85,20 +85,6 @@ def save_patch(patch: AnchorPatch, path: str | os.PathLike[str]) -> None:
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _measure(
-    setup: AnchorSetup, generator: Generator, boxes: np.ndarray, class_ids: np.ndarray, class_names: Mapping[int, str]
-) -> AnchorCoverage:
-    return measure_coverage(
-        boxes,
-        class_ids,
-        grids=setup.grids_of(generator),
-        input_shape=setup.input_shape,
-        class_names=class_names,
-        threshold=setup.threshold,
-        is_forced=setup.is_forced,
-    )
 
 
 def _text(config: Config, generator: Generator) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,11 @@ from object_detection_ext.builders.image_resizer import build_image_resizer
 from object_detection_ext.builders.matcher import build_matcher
 from object_detection_ext.config import Config
 from object_detection_ext.data.resize import ImageResizer, KeepAspectRatioResizer
+from object_detection_ext.diagnosis.anchor_coverage import AnchorCoverage, measure_coverage
 from object_detection_ext.diagnosis.anchor_grid import AnchorGrid, anchor_grids
 from object_detection_ext.errors import InputError
 
+ANCHORS_FIELD = f"{FIELD}.anchor_generator"
 USUAL_THRESHOLD = 0.5  # IoU; where the matcher has none, or does not compare by IoU
 
 
@@ -34,6 +37,20 @@ class AnchorSetup:
     def grids_of(self, generator: AnchorGenerator) -> tuple[AnchorGrid, ...]:
         """The anchors that a generator makes for this detector."""
         return anchor_grids(generator, self.feature_map_shapes, image_shape=self.input_shape)
+
+    def measure(
+        self, boxes: np.ndarray, class_ids: np.ndarray, *, class_names: Mapping[int, str], generator: AnchorGenerator | None = None
+    ) -> AnchorCoverage:
+        """How well the anchors, or those of another generator, fit objects in the frame of `to_network`."""
+        return measure_coverage(
+            boxes,
+            class_ids,
+            grids=self.grids_of(generator or self.generator),
+            input_shape=self.input_shape,
+            class_names=class_names,
+            threshold=self.threshold,
+            is_forced=self.is_forced,
+        )
 
     def to_network(self, boxes: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
         """Boxes normalised to their images, [N, 4], normalised to the padded network input; `image_sizes`: [N, 2] height, width."""
@@ -56,9 +73,12 @@ def build_anchor_setup(config: Config) -> AnchorSetup:
             raise InputError(f"{FIELD}.image_resizer gives images of different sizes: there is no one set of anchors")
         generator, matcher = build_anchor_generator(ssd.anchor_generator), build_matcher(ssd.matcher)
         extractor = build_feature_extractor(ssd.feature_extractor)
+        if min(resizer.output_shape) < extractor.min_image_size:
+            least = extractor.min_image_size
+            raise InputError(f"{FIELD}.image_resizer must give at least {least}x{least}, got {'x'.join(map(str, resizer.output_shape))}")
         maps = extractor(tf_keras.Input((*resizer.output_shape, resizer.num_channels)))
         if len(maps) != len(generator.num_anchors_per_location):
-            raise InputError(f"{FIELD}.anchor_generator must have {len(maps)} layers, got {len(generator.num_anchors_per_location)}")
+            raise InputError(f"{ANCHORS_FIELD} must have {len(maps)} layers, got {len(generator.num_anchors_per_location)}")
     by_iou = ssd.similarity_calculator.WhichOneof("region_similarity") == "iou_similarity"
     return AnchorSetup(
         generator=generator,

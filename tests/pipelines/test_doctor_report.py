@@ -20,9 +20,10 @@ from object_detection_ext.config import load_config
 from object_detection_ext.diagnosis.anchor_coverage import AnchorCoverage, CoverageGroup
 from object_detection_ext.errors import InputError
 from object_detection_ext.findings import Finding, FindingCollector, RecordPlace, Severity
+from pipelines.doctor_anchors import Anchors, look_at_anchors
 from pipelines.doctor_charts import anchor_chart, object_sizes
 from pipelines.doctor_pictures import Album, choose_samples
-from pipelines.doctor_report import Anchors, render_report, write_report
+from pipelines.doctor_report import render_report, write_report
 
 NAMES = {1: "cat", 2: "dog", 3: "never seen"}
 HOSTILE = "\"'><script>alert(1)</script>\x00\x1b[31m\u202e\ud800" + "x" * 10_000
@@ -301,7 +302,10 @@ def test_a_config_brings_its_anchors(tmp_path: Path) -> None:
         Thing((0.5, 0.5, 0.1, 0.1)),
         Thing((0, 0, 1, 1), 2, is_crowd=True),
     ]
-    write_report(summary(reader("train", [things])), tmp_path / "report.html", config=config)
+    summed, findings = summary(reader("train", [things])), FindingCollector()
+    look = look_at_anchors(config, summed.readers[0], findings)
+    assert look is not None
+    write_report(summed, tmp_path / "report.html", config=config, anchors=look.anchors)
     page = Parts((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "50.0% of the 2 objects to train on" in page.text  # the first is 3 pixels wide; one is broken, one a crowd
     assert "pixels at the training size" in page.text

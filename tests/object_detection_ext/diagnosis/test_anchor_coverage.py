@@ -63,7 +63,7 @@ def test_a_warning_names_the_worst_classes_and_sizes():
     (finding,) = find_missed_objects(measure([0.5] * 7 + [0.25] * 3, [1] * 7 + [2] * 3), "pipeline.config:30")
     assert (finding.check, finding.severity, finding.where) == ("anchors_miss_objects", Severity.WARNING, "pipeline.config:30")
     assert finding.message == (
-        "30.0% of 10 objects are reached by no anchor at IoU 0.5 (dog 100.0%; most are small at 100 x 100 pixels); "
+        "30.0% of 10 objects are reached by no anchor at IoU 0.5 (dog 100.0%; 3 objects are small at 100 x 100 pixels); "
         "they train one badly fitting anchor each"
     )
 
