@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
 
-# Not public, but what tf.lite.TFLiteConverter itself calls; it starts from a .tflite, which the public interface does not.
-from tensorflow.lite.python.convert import mlir_quantize
-from tensorflow.lite.python.optimize.calibrator import Calibrator
-
 from export.postprocess_op import DetectionPostProcess
+from export.quantization.int8 import Quantizer
 from export.quiet import native_output_hidden
-from export.tail import cut, join
+from export.tail import Halves, cut, join
 from export.tflite_file import finish
 from export.tflite_graph import ConcreteFunction
 
@@ -46,20 +43,21 @@ class TfliteConverter:
         with native_output_hidden():
             return self._finish(converter.convert())
 
-    def int8(self, calibration_images: Iterable[np.ndarray]) -> bytes:
+    def int8(
+        self, images: Sequence[np.ndarray], flat_images: Sequence[np.ndarray], *, report: Callable[[str], None] = lambda line: None
+    ) -> bytes:
         """Weights (per channel) and activations in 8 bits; the input is the image itself, uint8.
 
         The network is quantised up to the last convolution of each head; what follows stays in float (see `tail`).
 
         Args:
-            calibration_images: [H, W, 3] float32 each, normalised.
+            images: [H, W, 3] float32 each, normalised: to calibrate with.
+            flat_images: the same, of one colour each (see `quantization.int8.Quantizer`).
+            report: takes a line about each step.
         """
-        samples = [[image[np.newaxis]] for image in self._with_full_range(calibration_images)]
         halves = cut(self._lowered)
-        with native_output_hidden():
-            calibrated = Calibrator(halves.body).calibrate(lambda: iter(samples))
-            body = mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.float32)
-        return self._finish(join(body, halves))
+        quantizer = Quantizer(images, flat_images, self.input_range, head_kinds(halves))
+        return self._finish(join(quantizer(halves.body, report=report).content, halves))
 
     @cached_property
     def _lowered(self) -> bytes:
@@ -76,10 +74,8 @@ class TfliteConverter:
     def _finish(self, content: bytes) -> bytes:
         return finish(content, self.postprocess)
 
-    def _with_full_range(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Puts one black and one white pixel into the first image: the calibrated input range is then exactly that of uint8 pixels."""
-        for index, image in enumerate(images):
-            if index == 0:
-                image = image.copy()
-                image[0, 0], image[0, 1] = self.input_range
-            yield image
+
+def head_kinds(halves: Halves) -> list[str]:
+    """What each output of a detector's body is: "boxes" or "scores"."""
+    names = (halves.whole.subgraphs[0].tensors[index].name.decode() for index in halves.heads)
+    return ["boxes" if "BoxHead" in name else "scores" for name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -140,10 +141,18 @@ def _convert(detector: SsdDetector, config: Config, options: TfliteOptions, *, r
                     f"no image of the train records can be decoded, int8 needs some to calibrate with: {calibration.records.paths[0]}"
                 )
             report(f"int8: calibrating on {len(images)} training images")
-            yield kind, converter.int8(images)
+            yield kind, converter.int8(images, _flat_images(detector), report=lambda line: report(f"  {line}"))
         else:
             report(f"{kind}: converting")
             yield kind, converter.fp16() if kind == "fp16" else converter.float32()
+
+
+def _flat_images(detector: SsdDetector) -> list[np.ndarray]:
+    """Network inputs of one colour each: black, grey and white in every channel."""
+    height, width, channels = detector.input_shape
+    colours = itertools.product((0.0, 127.5, 255.0), repeat=channels)
+    normalized = [np.asarray(detector.normalize(tf.constant(colour))) for colour in colours]
+    return [np.broadcast_to(colour, (height, width, channels)).astype(np.float32) for colour in normalized]
 
 
 def _input_range(detector: SsdDetector) -> tuple[float, float]:

@@ -1,0 +1,132 @@
+"""What flows through a network: ranges of its tensors, means and covariances of what its convolutions see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from export.quantization.network import Convolution, Network
+from export.quiet import native_output_hidden
+
+MAX_POSITIONS = 1024  # of one image and layer; neighbours tell little that is new
+
+
+class Range(NamedTuple):
+    """The least and the largest value of a tensor; zero always belongs to it."""
+
+    low: float
+    high: float
+
+    def join(self, other: Range) -> Range:
+        """The range that holds both."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+class Moments(NamedTuple):
+    """Of the values that one output of a convolution is made of; K of them: a window of all inputs, or of one channel."""
+
+    mean: np.ndarray  # [K] float64; depthwise: [channels, K]
+    covariance: np.ndarray  # [K, K] float64; depthwise: [channels, K, K]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Of every float tensor that is computed."""
+
+    tensors: Mapping[int, Range]
+    channels: Mapping[int, np.ndarray]  # largest magnitude of each channel, [C]; of tensors [1, H, W, C]
+
+
+class Tap:
+    """Runs a model and hands out all its tensors."""
+
+    def __init__(self, content: bytes) -> None:
+        with native_output_hidden():
+            self._interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
+            self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+
+    def run(self, image: np.ndarray) -> None:
+        """Computes all tensors for one image [H, W, C]."""
+        self._interpreter.set_tensor(self._input, image[np.newaxis])
+        self._interpreter.invoke()
+
+    def tensor(self, index: int) -> np.ndarray:
+        """A tensor of the last run."""
+        return self._interpreter.get_tensor(index)
+
+
+def measure_ranges(network: Network, images: Iterable[np.ndarray]) -> Ranges:
+    """Ranges over images [H, W, C] float32, normalised."""
+    tap, indices = Tap(network.content), list(_computed(network))
+    tensors: dict[int, Range] = {}
+    channels: dict[int, np.ndarray] = {}
+    for image in images:
+        tap.run(image)
+        for index in indices:
+            value = tap.tensor(index)
+            found = Range(min(float(value.min()), 0.0), max(float(value.max()), 0.0))
+            tensors[index] = found.join(tensors.get(index, found))
+            if value.ndim == 4:
+                peaks = np.abs(value).max(axis=(0, 1, 2))
+                channels[index] = np.maximum(peaks, channels[index]) if index in channels else peaks
+    return Ranges(tensors, channels)
+
+
+def measure_moments(network: Network, images: Sequence[np.ndarray], *, seed: int = 0) -> Mapping[int, Moments]:
+    """By a convolution's output, over images [H, W, C] float32, at up to MAX_POSITIONS positions of each, drawn by `seed`."""
+    tap, random = Tap(network.content), np.random.default_rng(seed)
+    sums: dict[int, tuple[np.ndarray, np.ndarray, int]] = {}
+    for image in images:
+        tap.run(image)
+        for convolution in network.convolutions:
+            windows = _windows(tap.tensor(convolution.source)[0], convolution, network.graph.tensors[convolution.kernel].shape, random)
+            first, second = windows.sum(axis=-2), np.swapaxes(windows, -1, -2) @ windows
+            before = sums.get(convolution.output, (0.0, 0.0, 0))
+            sums[convolution.output] = (before[0] + first, before[1] + second, before[2] + windows.shape[-2])
+    return {output: _moments(*totals) for output, totals in sums.items()}
+
+
+def _moments(first: np.ndarray, second: np.ndarray, count: int) -> Moments:
+    mean = first.astype(np.float64) / count
+    return Moments(mean, second.astype(np.float64) / count - mean[..., :, np.newaxis] * mean[..., np.newaxis, :])
+
+
+def _computed(network: Network) -> Iterator[int]:
+    yield int(network.graph.inputs[0])
+    for operator in network.graph.operators:
+        for index in map(int, operator.outputs):
+            if network.graph.tensors[index].type == schema.TensorType.FLOAT32:
+                yield index
+
+
+def _windows(source: np.ndarray, convolution: Convolution, kernel_shape: Sequence[int], random: np.random.Generator) -> np.ndarray:
+    """What the kernel lies on at some positions: [H, W, C] -> [N, K], K in the kernel's order; depthwise: [C, N, K]."""
+    size = (int(kernel_shape[1]), int(kernel_shape[2]))
+    padded = np.pad(source, (*(_padding(source.shape[axis], size[axis], convolution, axis) for axis in (0, 1)), (0, 0)))
+    extent = [(size[axis] - 1) * convolution.dilations[axis] + 1 for axis in (0, 1)]
+    rows, columns = (np.arange(0, padded.shape[axis] - extent[axis] + 1, convolution.strides[axis]) for axis in (0, 1))
+    places = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+    if len(places) > MAX_POSITIONS:
+        places = places[random.choice(len(places), MAX_POSITIONS, replace=False)]
+    offsets = [np.arange(size[axis]) * convolution.dilations[axis] for axis in (0, 1)]
+    y = places[:, 0, np.newaxis, np.newaxis] + offsets[0][:, np.newaxis]
+    x = places[:, 1, np.newaxis, np.newaxis] + offsets[1]
+    windows = padded[y, x]  # [N, height, width, C]
+    if convolution.kind == "depthwise":
+        return windows.reshape(len(places), -1, windows.shape[-1]).transpose(2, 0, 1)
+    return windows.reshape(len(places), -1)
+
+
+def _padding(length: int, size: int, convolution: Convolution, axis: int) -> tuple[int, int]:
+    """TensorFlow's "SAME": the odd pixel goes to the end."""
+    if not convolution.is_padded:
+        return 0, 0
+    stride, extent = convolution.strides[axis], (size - 1) * convolution.dilations[axis] + 1
+    total = max((-(-length // stride) - 1) * stride + extent - length, 0)
+    return total // 2, total - total // 2
