@@ -76,7 +76,7 @@ def fingerprint(settings: Mapping[str, object], entries: Sequence[object], input
         for line in _describe_files(path):
             files.update(line.encode(errors="surrogateescape"))
     texts = dict(pair for name, value in settings.items() for pair in _texts(name, value))
-    return texts | {"images": f"{len(entries):,} ({digest.hexdigest()[:12]})", "annotation files": files.hexdigest()[:12]}
+    return texts | {"annotation files": files.hexdigest()[:12], "list of images": f"{len(entries):,} ({digest.hexdigest()[:12]})"}
 
 
 def difference(earlier: Mapping[str, object], now: Mapping[str, str]) -> str:

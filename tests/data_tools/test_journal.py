@@ -86,10 +86,10 @@ def test_what_a_fingerprint_looks_at(tmp_path):
         "selection.renamed_classes",
         "selection.drops_images_without_objects",
         "selection.seed",
-        "images",
+        "list of images",
         "annotation files",
     }
-    assert before["images"].startswith("2 (")
+    assert before["list of images"].startswith("2 (")
     check_same(before, now())
     (annotations / ".hidden").write_text("x")
     check_same(before, now())
@@ -101,8 +101,8 @@ def test_what_a_fingerprint_looks_at(tmp_path):
 
     assert change(now(num_shards=3)) == "num_shards was 2, now 3"
     assert change(now(sample=5)) == "selection.sample was not given, now 5"
-    assert change(now(entries=entries[:1])).startswith("images was 2 (")
-    assert change(now(entries=[Entry(Path("a")), Entry(Path("c"))])).startswith("images was 2 (")
+    assert change(now(entries=entries[:1])).startswith("list of images was 2 (")
+    assert change(now(entries=[Entry(Path("a")), Entry(Path("c"))])).startswith("list of images was 2 (")
     for path, text, time in ((annotations / "deep" / "b.xml", "123456", 1), (annotations / "a.xml", "12345", 2), (listing, "12345", 3)):
         earlier = path.read_text()
         path.write_text(text)
@@ -112,9 +112,9 @@ def test_what_a_fingerprint_looks_at(tmp_path):
         os.utime(path, (1, 1))
     check_same(before, now())
     labels.write_text("12")
-    assert change(now()).startswith("images was 2 (")
+    assert change(now()).startswith("list of images was 2 (")
     labels.unlink()
-    assert change(now()).startswith("images was 2 (")
+    assert change(now()).startswith("list of images was 2 (")
     with pytest.raises(InputError, match=r"selection\.sample was 5, now not given"):
         check_same({**before, "selection.sample": "5"}, before)
     with pytest.raises(InputError, match="num_shards was not given, now 2"):
