@@ -21,7 +21,7 @@ def find_record_files(patterns: Sequence[Path]) -> list[Path]:
         patterns: files, prefixes such as `train.record` for `train.record-00000-of-00004` and so on, globs, or folders of record files.
 
     Raises:
-        InputError: a pattern matches nothing, or of a set of shards some are missing.
+        InputError: a pattern matches nothing, of a set of shards some are missing, or there are two sets with one prefix.
     """
     files: dict[Path, None] = {}
     for pattern in patterns:
@@ -47,12 +47,18 @@ def is_record_name(name: str) -> bool:
 
 
 def _check_shards(files: Sequence[Path]) -> None:
-    present: dict[tuple[Path, str, str], set[int]] = {}
+    present: dict[tuple[Path, str], dict[int, set[int]]] = {}  # prefix -> number of shards that names say -> indices
     for path in files:
         match = _SHARD.fullmatch(path.name)
         if match:
-            present.setdefault((path.parent, match["prefix"], match["number"]), set()).add(int(match["index"]))
-    for (folder, prefix, number), indices in present.items():
-        missing = next((index for index in range(int(number)) if index not in indices), None)
+            sets = present.setdefault((path.parent, match["prefix"]), {})
+            sets.setdefault(int(match["number"]), set()).add(int(match["index"]))
+    for (folder, prefix), sets in present.items():
+        if len(sets) > 1:
+            numbers = " and of ".join(map(str, sorted(sets)))
+            raise InputError(f"{folder}/{prefix} has sets of {numbers} shards, of several runs; remove one, or choose with a pattern")
+        ((number, indices),) = sets.items()
+        missing = next((index for index in range(number) if index not in indices), None)
         if missing is not None:
-            raise InputError(f"{folder}/{prefix}-{missing:05d}-of-{number} is missing; {len(indices)} of {int(number)} shards are there")
+            name = f"{folder}/{prefix}-{missing:05d}-of-{number:05d}"
+            raise InputError(f"{name} is missing; {len(indices)} of {number} shards are there")

@@ -72,10 +72,18 @@ def read_tfrecord(options: ReadOptions) -> Source:
         InputError: no file matches, a file is damaged, a record is no tf.Example, or the label map is wrong.
     """
     refuse_unused(options, "tfrecord")
-    label_map = load_label_map(options.annotations)
-    scan = scan_records(find_record_files([options.images]))
+    return read_record_files(find_record_files([options.images]), load_label_map(options.annotations))
+
+
+def read_record_files(paths: Sequence[Path], label_map: LabelMap) -> Source:
+    """Lists the records of files.
+
+    Raises:
+        InputError: a file is damaged, a record is no tf.Example, or there is no record.
+    """
+    scan = scan_records(paths)
     if not scan.entries:
-        raise InputError(f"{options.images} has no record")
+        raise InputError(f"{paths[0]} has no record")
     extras = tuple(sorted(key for key in scan.object_floats if key not in (*_BOX, *_FLOATS, *_KEYPOINTS)))
     features = [key for key in _KEPT if key in scan.num_records and key not in extras] + [schema.OBJECT_CLASS_LABEL]
     features += [schema.OBJECT_KEYPOINT_X] if schema.OBJECT_KEYPOINT_X in scan.num_records else []
@@ -83,7 +91,7 @@ def read_tfrecord(options: ReadOptions) -> Source:
         features += _IMAGE_LABELS
     kept = {*features, *extras, *_BOX, *_KEYPOINTS, *_IMAGE_LABELS, *_MADE_ANEW}
     lost = [f"{key} (in {number:,})" for key, number in sorted(scan.num_records.items()) if key not in kept]
-    notes = (f"{options.images}: features that are not kept, of {len(scan.entries):,} records: {', '.join(lost)}",) if lost else ()
+    notes = (f"{paths[0]}: features that are not kept, of {len(scan.entries):,} records: {', '.join(lost)}",) if lost else ()
     class_ids = {item.name: item.id for item in label_map.items}
     keypoints = {item.name: item.keypoints for item in label_map.items if item.keypoints}
     reader = RecordReader(label_map, tuple(features), extras)

@@ -55,6 +55,19 @@ def scan_records(paths: Iterable[Path]) -> RecordScan:
     return RecordScan(entries, num_records, frozenset(key for key, number in num_parallel.items() if number == len(entries)))
 
 
+def read_texts(paths: Iterable[Path], key: str) -> list[str]:
+    """The text of feature `key` of every record, empty where there is none; raises `InputError` as `scan_records`."""
+    texts = []
+    for path in paths:
+        for entry, payload in _payloads(path):
+            try:
+                values = parse_feature(split_example(payload).get(key, b""))
+            except InputError as error:
+                raise InputError(f"{entry}: {error}") from None
+            texts.append(values[0].decode(errors="replace") if values and isinstance(values[0], bytes) else "")
+    return texts
+
+
 def _payloads(path: Path) -> Iterator[tuple[RecordEntry, memoryview]]:
     if path.stat().st_size == 0:
         return

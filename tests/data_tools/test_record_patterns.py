@@ -40,6 +40,12 @@ def test_nothing_and_missing_shards(folder):
             find_record_files([folder / pattern])
     with pytest.raises(InputError, match=r"train\.record-00000-of-00003 is missing; 1 of 3 shards are there"):
         find_record_files([folder / SHARDS[1]])
+    (folder / "train.record-00000-of-00001").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"train\.record has sets of 1 and of 3 shards, of several runs; remove one, or choose with a pattern"
+    ):
+        find_record_files([folder / "train.record"])
+    (folder / "train.record-00000-of-00001").unlink()
     (folder / SHARDS[2]).unlink()
     with pytest.raises(InputError, match=r"train\.record-00002-of-00003 is missing; 2 of 3 shards are there"):
         find_record_files([folder])
