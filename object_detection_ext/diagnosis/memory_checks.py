@@ -20,9 +20,9 @@ CHECKS = (BATCH_MEMORY,)
 
 _PROCESS = 900 << 20  # bytes of a training process with a small network, batch 8 at 160 pixels; docs/performance.md has 1,150 MiB for all
 
-# Bytes that a training step needs for a pixel of the input, at depth multiplier 1. Measured as the peak memory of 4 images against 1, 256
-# to 320 pixels large: MobileNetV2 FPNLite 1,630, MobileDet GPU 1,060, ResNet-50 FPN 2,300, ResNet-101 FPN 3,730, EfficientDet-D1 4,070; and of
-# whole trainings, MobileNetV2 1,600 (docs/performance.md). The others follow by their depth and width.
+# Bytes that a training step needs for a pixel of the input, at depth multiplier 1. Measured as the peak memory of 4 images against 1,
+# 256 to 320 pixels large: MobileNetV2 FPNLite 1,630, MobileDet GPU 1,060, ResNet-50 FPN 2,300, ResNet-101 FPN 3,730, EfficientDet-D1
+# 4,070; and of whole trainings, MobileNetV2 1,600 (docs/performance.md). The others follow by their depth and width.
 _BYTES_A_PIXEL: tuple[tuple[str, float], ...] = (
     (r"mobiledet|edgetpu", 1100),
     (r"mobilenet", 1700),
