@@ -1,7 +1,7 @@
 """CVAT: one XML file in the form "CVAT for images 1.1", shapes in pixels from 0 (docs.cvat.ai/docs/dataset_management/formats/format-cvat).
 
-A rotated box becomes the box around it. Points (but see `read_cvat`), polylines and tags have no extent and are left out; both with a note.
-Attributes are not read.
+A rotated box becomes the box around it, as far as that is inside the image. Points (but see `read_cvat`), polylines and tags have no
+extent and are left out; both with a note. Attributes are not read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, ReadOptions, Source
+from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, PixelBox, ReadOptions, Source
 from data_tools.formats.cvat_file import CvatEntry, Element, read_cvat_file, read_image_element
 from data_tools.formats.cvat_shape import WITHOUT_EXTENT, Shape, flag, read_points, read_shape
 from data_tools.formats.first_bytes import first_bytes
@@ -104,6 +104,8 @@ class CvatReader:
             if shape is None:
                 left_out[child.tag] += 1
             else:
+                if shape.is_rotated and size is not None:
+                    shape = shape._replace(box=_clip(shape.box, size))
                 objects.append(self._make_object(child, shape))
                 num_rotated += shape.is_rotated
         notes = []
@@ -148,6 +150,12 @@ class CvatReader:
             raise InputError(f"{where}: {error}") from None
         keypoints = shape.keypoints if self.include_keypoints else ()
         return AnnotatedObject(label, shape.box, where, mask=shape.mask, keypoints=keypoints, is_occluded=is_occluded)
+
+
+def _clip(box: PixelBox, size: tuple[int, int]) -> PixelBox:
+    """The part of a box within the image: the corners of one around a rotated box may lie outside where nothing was drawn."""
+    height, width = size
+    return PixelBox(max(box.y_min, 0.0), max(box.x_min, 0.0), min(box.y_max, height), min(box.x_max, width))
 
 
 def _read_size(element: Element, where: str) -> tuple[int, int] | None:

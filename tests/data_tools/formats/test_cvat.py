@@ -134,6 +134,16 @@ def test_boxes_around_other_shapes(cvat_set, element, box):
     assert image.notes == ((f"{path}:4: image a.jpg: 1 rotated boxes were taken as the boxes around them",) if is_rotated_box else ())
 
 
+def test_the_box_around_a_rotated_one_ends_at_the_edge_of_the_image(cvat_set):
+    box = '<box label="car" xtl="0" ytl="10" xbr="20" ybr="20" rotation="45"/>'  # (20 + 10) / sqrt(2) around (10, 15)
+    cvat_set.write(cvat_set.image(box))
+    assert cvat_set.load()[0].objects[0].box == pytest.approx(PixelBox(15 - 10.6066, 0, 15 + 10.6066, 10 + 10.6066), abs=1e-4)
+    cvat_set.write(cvat_set.image(box, more=""))
+    assert cvat_set.load()[0].objects[0].box.x_min == pytest.approx(10 - 10.6066, abs=1e-4)
+    cvat_set.write(cvat_set.image(box.replace(' rotation="45"', "").replace('xtl="0"', 'xtl="-3"')))
+    assert cvat_set.load()[0].objects[0].box.x_min == -3  # as it was drawn
+
+
 @pytest.mark.parametrize("rotation", [0, 45, 90])
 def test_masks_of_ellipses(cvat_set, rotation):
     cvat_set.write(cvat_set.image(f'<ellipse label="car" cx="32" cy="24" rx="20" ry="6" rotation="{rotation}"/>'))

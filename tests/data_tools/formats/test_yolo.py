@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Keypoint, PixelBox, ReadOptions
 from data_tools.formats.yolo import FORMAT, LabelPlaces, read_yolo
@@ -176,6 +177,18 @@ def test_polygons_are_boxes_and_masks(yolo_set):
     expected[12:36, 16:48] = 1
     assert box.mask is None
     assert square.mask is not None and np.array_equal(square.mask, expected)
+
+
+def test_masks_of_a_turned_image_are_those_of_the_displayed_one(yolo_set):
+    """YOLO's tools look at images as they are displayed; where that is in doubt, the encoder asks."""
+    yolo_set.add("images/train/a.jpg", SQUARE)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.new("RGB", (64, 48)).save(yolo_set.root / "images/train/a.jpg", exif=exif)
+    (image,) = yolo_set.load(include_masks=True)
+    mask = image.objects[0].mask
+    assert image.size is None
+    assert mask is not None and mask.shape == (64, 48) and mask[16:48, 12:36].all() and mask.sum() == 32 * 24
 
 
 @pytest.mark.parametrize(
