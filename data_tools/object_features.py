@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from data_tools.annotated_image import AnnotatedObject, Keypoint
 from data_tools.pixels import encode_mask
-from data_tools.tf_example import bytes_feature, float_feature, int64_feature, text_feature
+from data_tools.tf_example import Feature, bytes_feature, float_feature, int64_feature, text_feature
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
 
@@ -34,20 +34,20 @@ class Grid(NamedTuple):
     stored: tuple[int, int]  # pixels of the stored image, which may have been resized after annotation
 
 
-def box_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, bytes]:
+def box_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, Feature]:
     """Boxes and class texts, which every record has."""
     height, width = grid.extent
-    boxes = [item.box for item in objects]
+    y_mins, x_mins, y_maxs, x_maxs = zip(*[item.box for item in objects], strict=True) if objects else ((), (), (), ())
     return {
-        schema.OBJECT_XMIN: float_feature([box.x_min / width for box in boxes]),
-        schema.OBJECT_XMAX: float_feature([box.x_max / width for box in boxes]),
-        schema.OBJECT_YMIN: float_feature([box.y_min / height for box in boxes]),
-        schema.OBJECT_YMAX: float_feature([box.y_max / height for box in boxes]),
+        schema.OBJECT_XMIN: float_feature([x_min / width for x_min in x_mins]),
+        schema.OBJECT_XMAX: float_feature([x_max / width for x_max in x_maxs]),
+        schema.OBJECT_YMIN: float_feature([y_min / height for y_min in y_mins]),
+        schema.OBJECT_YMAX: float_feature([y_max / height for y_max in y_maxs]),
         schema.OBJECT_CLASS_TEXT: text_feature([item.class_text for item in objects]),
     }
 
 
-def keypoint_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, bytes]:
+def keypoint_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, Feature]:
     """Keypoints as the API's COCO converter lays them out: all points of the first object, then all of the second.
 
     Every object gets the same points, as the API's decoder needs; one that lacks some has them at (0, 0), not labelled.
@@ -64,7 +64,7 @@ def keypoint_features(objects: Sequence[AnnotatedObject], grid: Grid) -> dict[st
     }
 
 
-def extra_features(keys: Sequence[str], objects: Sequence[AnnotatedObject]) -> dict[str, bytes]:
+def extra_features(keys: Sequence[str], objects: Sequence[AnnotatedObject]) -> dict[str, Feature]:
     """Float features of the format's own."""
     return {key: _numbers([item.extras[index] for item in objects], key, objects) for index, key in enumerate(keys)}
 

@@ -16,6 +16,7 @@ import google_crc32c
 
 from object_detection_ext.errors import InputError
 
+Feature = bytes | tuple[bytes, ...]  # serialized, whole or in pieces
 FeatureValues = list[Any]  # bytes, floats or ints, all of one kind
 
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"
@@ -23,46 +24,46 @@ _CRC_MASK_DELTA = 0xA282EAD8  # tensorflow/tsl lib/hash/crc32c.h: a CRC stored n
 
 
 def bytes_feature(values: Sequence[bytes]) -> bytes:
-    """A serialized Feature holding a list of byte strings, each copied once."""
-    pieces, total = [b""], 0
-    for value in values:
-        head = _FIELD_1 + _varint(len(value))
-        pieces += (head, value)
-        total += len(head) + len(value)
-    pieces[0] = _FIELD_1 + _varint(total)
-    return b"".join(pieces)
+    """A serialized Feature holding a list of byte strings."""
+    return _field(_FIELD_1, b"".join([_field(_FIELD_1, value) for value in values]))
+
+
+def large_bytes_feature(value: bytes) -> tuple[bytes, bytes]:
+    """A serialized Feature holding one byte string, in two pieces: an image is not copied to stand behind a few bytes."""
+    head = _FIELD_1 + _varint(len(value))
+    return _FIELD_1 + _varint(len(head) + len(value)) + head, value
 
 
 def text_feature(values: Sequence[str]) -> bytes:
-    """A serialized Feature holding a list of texts, in UTF-8; quick for texts that come again and again, such as class names."""
-    return _field(_FIELD_1, b"".join([_text_field(value) for value in values]))
+    """A serialized Feature holding a list of texts, in UTF-8; quick for lists that come again and again."""
+    return _text_feature(tuple(values))
 
 
 def float_feature(values: Sequence[float]) -> bytes:
     """A serialized Feature holding a list of float32 numbers."""
-    return _field(_FIELD_2, _field(_FIELD_1, struct.pack(f"<{len(values)}f", *values)) if values else b"")
+    return _float_head(len(values)) + struct.pack(f"<{len(values)}f", *values)
 
 
 def int64_feature(values: Sequence[int]) -> bytes:
-    """A serialized Feature holding a list of int64 numbers."""
-    if not values:
-        return _field(_FIELD_3, b"")
-    if min(values) >= 0 and max(values) < 0x80:  # one byte each
-        return _field(_FIELD_3, _field(_FIELD_1, bytes(values)))
-    return _field(_FIELD_3, _field(_FIELD_1, b"".join([_varint(value) for value in values])))
+    """A serialized Feature holding a list of int64 numbers; quick for lists that come again and again, such as flags."""
+    return _int64_feature(tuple(values))
 
 
-def encode_example(features: Mapping[str, bytes]) -> bytes:
-    """A serialized tf.Example of serialized features; keys are sorted, so equal features give equal bytes."""
-    pieces, total = [], 0
-    for key in sorted(features):
-        key_field, value = _text_field(key), features[key]
-        value_head = _FIELD_2 + _varint(len(value))
-        entry_length = len(key_field) + len(value_head) + len(value)
-        entry_head = _FIELD_1 + _varint(entry_length)
-        pieces += (entry_head, key_field, value_head, value)
-        total += len(entry_head) + entry_length
-    return b"".join((_FIELD_1, _varint(total), *pieces))
+def encode_example(features: Mapping[str, Feature]) -> bytes:
+    """A serialized tf.Example; keys are sorted, so equal features give equal bytes."""
+    pieces, total = [b""], 0
+    for key in _sorted(tuple(features)):
+        value = features[key]
+        length = len(value) if isinstance(value, bytes) else sum(map(len, value))
+        head = _entry_head(key, length)
+        pieces.append(head)
+        if isinstance(value, bytes):
+            pieces.append(value)
+        else:
+            pieces += value
+        total += len(head) + length
+    pieces[0] = _FIELD_1 + _varint(total)
+    return b"".join(pieces)
 
 
 def frame_record(payload: bytes) -> bytes:
@@ -167,9 +168,43 @@ def _read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
             raise ValueError("a number has more than ten bytes")
 
 
+# What most records have in common is serialized once.
+
+
+@functools.lru_cache(maxsize=4096)
+def _text_feature(values: tuple[str, ...]) -> bytes:
+    return _field(_FIELD_1, b"".join([_text_field(value) for value in values]))
+
+
 @functools.lru_cache(maxsize=4096)
 def _text_field(text: str) -> bytes:
     return _field(_FIELD_1, text.encode())
+
+
+@functools.lru_cache(maxsize=4096)
+def _int64_feature(values: tuple[int, ...]) -> bytes:
+    return _field(_FIELD_3, _field(_FIELD_1, b"".join([_varint(value) for value in values])) if values else b"")
+
+
+@functools.lru_cache(maxsize=4096)
+def _float_head(num_values: int) -> bytes:
+    """All of a Feature but the values."""
+    if not num_values:
+        return _field(_FIELD_2, b"")
+    head = _FIELD_1 + _varint(4 * num_values)
+    return _FIELD_2 + _varint(len(head) + 4 * num_values) + head
+
+
+@functools.lru_cache(maxsize=4096)
+def _entry_head(key: str, length: int) -> bytes:
+    """All of an entry of Features.feature but its value, a Feature of `length` bytes."""
+    head = _text_field(key) + _FIELD_2 + _varint(length)
+    return _FIELD_1 + _varint(len(head) + length) + head
+
+
+@functools.lru_cache(maxsize=256)
+def _sorted(keys: tuple[str, ...]) -> list[str]:
+    return sorted(keys)
 
 
 def _field(tag: bytes, value: bytes) -> bytes:

@@ -15,7 +15,16 @@ from data_tools.image_header import ImageHeader, read_header
 from data_tools.object_features import KEYPOINT_KEYS, OBJECT_FEATURES, Grid, box_features, extra_features, keypoint_features
 from data_tools.orientation import ExifBoxes, is_same_shape, turn_annotation
 from data_tools.pixels import check_pixels, make_storable
-from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature, text_feature
+from data_tools.tf_example import (
+    Feature,
+    bytes_feature,
+    encode_example,
+    float_feature,
+    frame_record,
+    int64_feature,
+    large_bytes_feature,
+    text_feature,
+)
 from object_detection_ext.data import schema
 from object_detection_ext.data.label_map import LabelMap
 from object_detection_ext.errors import InputError
@@ -85,7 +94,7 @@ class RecordEncoder:
         record = frame_record(encode_example(features))
         return EncodedImage(record, annotated.source_id, annotated.where, texts, broken, (*annotated.notes, *notes))
 
-    def _more_features(self, annotated: AnnotatedImage, objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, bytes]:
+    def _more_features(self, annotated: AnnotatedImage, objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, Feature]:
         features = extra_features(self.extra_features, objects)
         for key in self.object_features:
             if key in OBJECT_FEATURES:
@@ -100,7 +109,7 @@ class RecordEncoder:
                 raise ValueError(f"no reader fills {key}")
         return features
 
-    def _image_label_features(self, annotated: AnnotatedImage) -> dict[str, bytes]:
+    def _image_label_features(self, annotated: AnnotatedImage) -> dict[str, Feature]:
         """Labels that the map lacks are left out: Open Images labels images with 30 times as many classes as it has boxes for."""
         known = [self._knows(text) for text in annotated.image_labels]
         texts = list(compress(annotated.image_labels, known))
@@ -138,14 +147,14 @@ def _name_image(annotated: AnnotatedImage) -> str:
     return annotated.where if annotated.encoded is not None else str(annotated.path)
 
 
-def _image_features(annotated: AnnotatedImage, encoded: bytes, header: ImageHeader) -> dict[str, bytes]:
+def _image_features(annotated: AnnotatedImage, encoded: bytes, header: ImageHeader) -> dict[str, Feature]:
     return {
         schema.IMAGE_HEIGHT: int64_feature([header.height]),
         schema.IMAGE_WIDTH: int64_feature([header.width]),
         schema.IMAGE_FILENAME: bytes_feature([annotated.filename.encode()]),
         schema.IMAGE_SOURCE_ID: bytes_feature([annotated.source_id.encode()]),
         schema.IMAGE_KEY_SHA256: bytes_feature([hashlib.sha256(encoded).hexdigest().encode()]),
-        schema.IMAGE_ENCODED: bytes_feature([encoded]),
+        schema.IMAGE_ENCODED: large_bytes_feature(encoded),
         schema.IMAGE_FORMAT: text_feature([header.format]),
     }
 

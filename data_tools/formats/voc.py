@@ -14,9 +14,10 @@ from pathlib import Path
 from lxml import etree
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, PixelBox, ReadOptions, Source
+from data_tools.file_bytes import read_file
 from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.options import refuse_unused
-from data_tools.image_file import IMAGE_SUFFIXES, find_inside
+from data_tools.image_file import CONTROL_CHARACTERS, IMAGE_SUFFIXES, find_inside
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -26,7 +27,10 @@ _OBJECT_FEATURES = (schema.OBJECT_CLASS_LABEL, schema.OBJECT_DIFFICULT, schema.O
 _CLASS_FLAG = re.compile(r"\s+-?[01]$")
 _ROOT = re.compile(rb"<annotation[\s>]")
 # Annotation files are downloaded: no entities, DTD or network; comments would split texts; libxml2's size limits stay on.
-_PARSER = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True)
+_PARSER = etree.XMLParser(
+    resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True, collect_ids=False
+)
+_LARGEST_FILE = 1 << 26  # bytes; a thousand objects take about 300,000
 
 
 def read_voc(options: ReadOptions) -> Source:
@@ -78,9 +82,7 @@ class VocReader:
                 raise InputError(f"{path}: {error}") from None
             if found is not None:
                 return found, name
-        raise InputError(
-            f"{path}: no image {named!r} in {self.images}, nor one named {path.stem!r} with the suffix of an image"
-        )
+        raise InputError(f"{path}: no image {named!r} in {self.images}, nor one named {path.stem!r} with the suffix of an image")
 
 
 def _recognise(folder: Path) -> ReadOptions | None:
@@ -105,25 +107,30 @@ def _all_paths(annotations: Path) -> list[Path]:
 
 
 def _split_paths(annotations: Path, split_file: Path) -> list[Path]:
-    numbers: dict[Path, int] = {}
+    numbers: dict[str, int] = {}  # by file name
     root = annotations.resolve()
+    with os.scandir(root) as listing:
+        plain = {entry.name for entry in listing if entry.is_file(follow_symlinks=False) and not CONTROL_CHARACTERS.search(entry.name)}
     for number, line in read_split_file(split_file):
         image_id = _CLASS_FLAG.sub("", line)
+        names = [f"{name}.xml" for name in dict.fromkeys((line, image_id))]
         try:
-            found = find_inside(root, f"{line}.xml") or find_inside(root, f"{image_id}.xml")
+            found = next((name for name in names if name in plain or find_inside(root, name)), None)
         except InputError as error:
             raise InputError(f"{split_file}:{number}: {error}") from None
         if found is None:
-            raise InputError(f"{split_file}:{number}: no {image_id}.xml in {annotations}")
+            raise InputError(f"{split_file}:{number}: no {names[-1]} in {annotations}")
         if found in numbers:
-            raise InputError(f"{split_file}:{number}: {found.stem!r} is listed twice, first in line {numbers[found]}")
+            raise InputError(f"{split_file}:{number}: {found.removesuffix('.xml')!r} is listed twice, first in line {numbers[found]}")
         numbers[found] = number
-    return [annotations / path.relative_to(root) for path in numbers]
+    return [annotations / name for name in numbers]
 
 
 def _parse(path: Path) -> etree._Element:
     try:
-        root = etree.fromstring(path.read_bytes(), _PARSER)
+        root = etree.fromstring(read_file(path, largest=_LARGEST_FILE), _PARSER)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except etree.XMLSyntaxError as error:
         raise InputError(f"{path}:{error.lineno}: not well-formed XML: {error.msg}") from None
     if root.getroottree().docinfo.doctype:

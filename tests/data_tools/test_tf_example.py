@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature, parse_example
+from data_tools.tf_example import (
+    bytes_feature,
+    encode_example,
+    float_feature,
+    frame_record,
+    int64_feature,
+    large_bytes_feature,
+    parse_example,
+)
 from object_detection_ext.errors import InputError
 
 
@@ -42,6 +50,16 @@ def test_example_parses_with_every_feature_and_sorts_its_keys():
     assert dict(parsed.features.feature) == {key: to_feature(*feature) for key, feature in features.items()}
     assert encoded.index(b"\x0a\x01a") < encoded.index(b"\x0a\x01b") < encoded.index(b"image/encoded")
     assert tf.train.Example.FromString(encode_example({})) == tf.train.Example(features=tf.train.Features())
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16384, 70000])
+def test_a_large_value_in_two_pieces(size):
+    value = bytes(size)
+    pieces = large_bytes_feature(value)
+    assert pieces[1] is value
+    assert b"".join(pieces) == bytes_feature([value]) == to_feature("bytes_list", [value]).SerializeToString()
+    features = {"image/encoded": pieces, "a": int64_feature([1]), "z": float_feature([2.0])}
+    assert encode_example(features) == encode_example({**features, "image/encoded": b"".join(pieces)})
 
 
 @pytest.mark.parametrize("payload", [b"", b"a", bytes(range(256)) * 1000])
