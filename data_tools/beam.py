@@ -46,7 +46,7 @@ def create_tf_record_on_beam(
     """Writes what `create_tf_record` writes, with a Beam pipeline; as many workers as shards can be busy.
 
     Args:
-        source: what a format's reader returned.
+        source: what a format's reader returned for absolute paths.
         output: the prefix of the shards.
         options: how to write; `num_workers` processes of this machine read the annotations beforehand where that is needed.
         beam_flags: of Beam and its runner, such as `--runner=FlinkRunner`.

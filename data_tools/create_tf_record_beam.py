@@ -9,6 +9,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from data_tools.beam import IN_PROCESS, create_tf_record_on_beam
 from data_tools.conversion_arguments import choose_format, parse_arguments, write_options
@@ -25,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     name, reading = choose_format(arguments)
     options = write_options(arguments, name, reading)
-    summary = create_tf_record_on_beam(
-        FORMATS[name].read(reading), arguments.output, options, beam_flags=words[split + 1 :] or [IN_PROCESS]
-    )
+    paths: dict[str, Any] = {key: value.absolute() for key, value in vars(reading).items() if isinstance(value, Path)}
+    source = FORMATS[name].read(replace(reading, **paths))  # workers have other folders than this one's
+    summary = create_tf_record_on_beam(source, arguments.output, options, beam_flags=words[split + 1 :] or [IN_PROCESS])
     report(summary, seconds=time.monotonic() - start)
     return 0
 

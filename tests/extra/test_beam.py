@@ -18,7 +18,7 @@ from data_tools.splits import Splits
 from data_tools.write_options import WriteOptions
 from object_detection_ext.errors import InputError
 from tests.data_tools.conftest import VOC_OBJECT, save_image, voc_xml
-from tests.data_tools.small_sets import SMALL_SETS, SmallSet
+from tests.data_tools.small_sets import SMALL_SETS
 
 pytest.importorskip("apache_beam", reason="Apache Beam is not installed here; `make test-extra` runs this in build/beam")
 
@@ -65,7 +65,8 @@ def test_the_same_files(voc, tmp_path, name):
 
 @pytest.mark.parametrize("name", SMALL_SETS)
 def test_every_format(tmp_path, name):
-    small: SmallSet = SMALL_SETS[name](tmp_path / "set")
+    (tmp_path / "set").mkdir()
+    small = SMALL_SETS[name](tmp_path / "set")
     source = FORMATS[name.partition("-")[0]].read(small.options)
     create_tf_record(source, tmp_path / "pool" / "a.record", WriteOptions(num_shards=2))
     create_tf_record_on_beam(source, tmp_path / "beam" / "a.record", WriteOptions(num_shards=2))
@@ -92,7 +93,7 @@ def test_the_first_error_in_the_order_of_the_entries_is_one_line(voc, tmp_path):
 
 
 def test_the_command(voc, tmp_path):
-    flags = [f"--images={voc.images}", f"--annotations={voc.annotations}", "--format=voc", "--num_shards=3"]
+    flags = ["--images=images", "--annotations=annotations", "--format=voc", "--num_shards=3"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def call(module: str, *more: str) -> subprocess.CompletedProcess[str]:
@@ -100,7 +101,7 @@ def test_the_command(voc, tmp_path):
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     pool = call("data_tools.create_tf_record", "--output=pool/a.record")
-    beam = call("data_tools.create_tf_record_beam", "--output=beam/a.record", "--", "--runner=FnApiRunner")
+    beam = call("data_tools.create_tf_record_beam", "--output=beam/a.record", "--", *TWO_PROCESSES)
     assert (pool.returncode, beam.returncode) == (0, 0), beam.stderr
     assert written(tmp_path / "beam") == written(tmp_path / "pool")
     assert beam.stdout.splitlines()[1:3] == pool.stdout.splitlines()[1:3]  # the line before has the time, those after the paths
