@@ -48,10 +48,16 @@ from object_detection_ext.types import Batch
 NUM_IMAGES = 100
 BATCH_SIZE = 8  # batch statistics need more than one image
 
-AUTOPSY = Check(
-    "autopsy",
+BROKEN_CHAIN = Check(
+    "broken_chain",
     Severity.ERROR,
-    "the first link between records and metrics that lets nothing through, or what a checkpoint understands otherwise (--autopsy)",
+    "the first stage between records and metrics that lets nothing through, whatever the network (--autopsy)",
+    "each stage says what to do",
+)
+BROKEN_CHECKPOINT = Check(
+    "broken_checkpoint",
+    Severity.WARNING,
+    "why a checkpoint finds nothing: its weights, or what it was trained to see or say otherwise (--autopsy --checkpoint_dir)",
     "each stage says what to do",
 )
 
@@ -64,17 +70,26 @@ Watch = Callable[[Iterable[Batch], int], Iterable[Batch]]  # batches and the num
 class Autopsy:
     """What was found, stage by stage."""
 
-    stages: tuple[Stage, ...]
-    trials: tuple[Trial, ...] = ()  # of a checkpoint, "as they are" first
+    chain: tuple[Stage, ...]  # from records to metrics, with ground truth in place of predictions
+    checkpoint: tuple[Stage, ...] = ()  # a checkpoint's own predictions
+    trials: tuple[Trial, ...] = ()  # of these, "as they are" first
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All of them, in their order."""
+        return self.chain + self.checkpoint
 
     @property
     def first_broken(self) -> Stage | None:
         return first_broken(self.stages)
 
     def findings(self, where: str) -> list[Finding]:
-        """The first broken stage as an error; nothing where the chain holds."""
+        """The first broken stage; nothing where the chain holds. Only what is wrong without a checkpoint keeps training from starting."""
         broken = self.first_broken
-        return [] if broken is None else [AUTOPSY(where, f"{broken.name}: {broken.message}", advice=broken.advice)]
+        if broken is None:
+            return []
+        check = BROKEN_CHAIN if broken in self.chain else BROKEN_CHECKPOINT
+        return [check(where, f"{broken.name}: {broken.message}", advice=broken.advice)]
 
     def __str__(self) -> str:
         broken = self.first_broken
@@ -117,8 +132,8 @@ def run_autopsy(
         return Autopsy((Stage("records", Outcome.BROKEN, str(error), "mend the records; the doctor lists all that is wrong with them"),))
     if prefix is None or not truth_holds:
         return Autopsy(tuple(stages))
-    network_stages, trials = examiner.examine_checkpoint(task, prefix, may_use_train_records=not on_train_records)
-    return Autopsy((*stages, *network_stages), tuple(trials))
+    checkpoint_stages, trials = examiner.examine_checkpoint(task, prefix, may_use_train_records=not on_train_records)
+    return Autopsy(tuple(stages), tuple(checkpoint_stages), tuple(trials))
 
 
 def examine_truth(

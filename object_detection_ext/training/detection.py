@@ -18,6 +18,7 @@ from object_detection_ext.training.task import Evaluation
 from object_detection_ext.types import Batch, Detections, Losses
 
 NEARLY_ZERO = 0.01  # an mAP below this wants an explanation
+HOW_TO_FIND_OUT = "what is broken: python -m pipelines.doctor --autopsy --checkpoint_dir MODEL_DIR --pipeline_config_path CONFIG"
 MIN_PICTURE_SIZE = 400  # pixels of the longer side of an evaluation picture
 
 
@@ -115,8 +116,9 @@ class _DetectionEvaluation:
 
     def summary(self) -> str:
         metrics = self.result()
-        hints = explain_zero(self.coco) if metrics["DetectionBoxes_Precision/mAP"] < NEARLY_ZERO else []
-        return "\n".join([format_metrics(metrics), *(f"why so low: {hint}" for hint in hints)])
+        if metrics["DetectionBoxes_Precision/mAP"] >= NEARLY_ZERO:
+            return format_metrics(metrics)
+        return "\n".join([format_metrics(metrics), *(f"why so low: {hint}" for hint in explain_zero(self.coco)), HOW_TO_FIND_OUT])
 
     def _draw(self, batch: Batch, outputs: Detections, index: int) -> np.ndarray:
         """Detections left, ground truth right, on the image as the network sees it, enlarged until captions can be read."""

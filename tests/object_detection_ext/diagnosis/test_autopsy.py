@@ -91,7 +91,7 @@ def test_a_label_that_the_map_lacks(config, tmp_path, scene):
     assert (stage.name, stage.outcome) == ("records", Outcome.BROKEN)
     assert "record 1 (from 0)" in stage.message and "class label 4 is out of range" in stage.message
     (finding,) = result.findings("pipeline.config")
-    assert (finding.check, finding.severity, finding.where) == ("autopsy", Severity.ERROR, "pipeline.config")
+    assert (finding.check, finding.severity, finding.where) == ("broken_chain", Severity.ERROR, "pipeline.config")
     assert str(result).splitlines()[-1].startswith("first broken stage: 1, records: ")
 
 
@@ -192,6 +192,8 @@ def test_evaluation_records_whose_ids_are_one_too_high(config, tmp_path, scene, 
     broken = result.first_broken
     assert broken is not None and broken.name == "predictions"
     assert broken.message.endswith("1.000 with class ids + 1")
+    (finding,) = result.findings("pipeline.config")
+    assert (finding.check, finding.severity) == ("broken_checkpoint", Severity.WARNING)  # nothing that keeps training from starting
     assert result.stages[-1].name == "training images"
     assert result.stages[-1].message.startswith("mAP 1.000, mAP@.5 1.000: it knows them")
 
