@@ -159,7 +159,7 @@ def test_shapes_without_extent(labelme_set):
         pytest.param("../images/a 1.jpg", "images/a 1.jpg", id="beside"),
         pytest.param("..\\images\\a 1.jpg", "images/a 1.jpg", id="Windows"),
         pytest.param("C:\\Users\\me\\a 1.jpg", "images/a 1.jpg", id="another machine"),
-        pytest.param("/home/me/a 1.jpg", "images/a 1.jpg", id="absolute"),
+        pytest.param("/Users/me/a 1.jpg", "images/a 1.jpg", id="absolute"),
         pytest.param("../images/train/a 1.jpg", "images/train/a 1.jpg", id="below"),
         pytest.param("renamed.jpg", "images/b.png", id="by the stem of the JSON file"),
         pytest.param(None, "images/b.png", id="no path"),

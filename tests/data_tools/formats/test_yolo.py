@@ -119,7 +119,7 @@ def test_lists_of_images(yolo_set):
     assert read_yolo(yolo_set.options()).notes == (
         f"{yolo_set.root}/data.yaml names lists of images, such as train.txt: all images were read; for one list give it as --split_file",
     )
-    split = yolo_set.write("train.txt", "./images/c.jpg\n/home/me/yolo/images/a.jpg\nimages\\b\n")
+    split = yolo_set.write("train.txt", "./images/c.jpg\n/Users/me/yolo/images/a.jpg\nimages\\b\n")
     source = read_yolo(yolo_set.options(split_file=split))
     assert ([entry.name for entry in source.entries], source.notes) == (["c.jpg", "a.jpg", "b.jpg"], ())
     for text, message in (

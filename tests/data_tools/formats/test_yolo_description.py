@@ -87,7 +87,7 @@ def test_tags_make_no_objects(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("names", ["data/obj.names", "obj.names", "/home/me/darknet/data/obj.names", "..\\data\\obj.names"])
+@pytest.mark.parametrize("names", ["data/obj.names", "obj.names", "/Users/me/darknet/data/obj.names", "..\\data\\obj.names"])
 def test_darknet(tmp_path, names):
     write(tmp_path, "cat\nguide dog\n\n", "obj.names")
     path = write(tmp_path, f"classes = 2\ntrain = data/train.txt\n# names = x\nnames = {names}\n", "obj.data")
