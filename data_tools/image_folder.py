@@ -45,7 +45,9 @@ def images_by_stem(folder: Path) -> dict[str, str]:
         if name.startswith(".") or suffix.lower() not in _SUFFIXES:
             continue
         if stem in names:
-            raise InputError(f"{folder}: {names[stem]} and {name} have the same stem, so that it cannot be told which one an annotation means")
+            raise InputError(
+                f"{folder}: {names[stem]} and {name} have the same stem, so that it cannot be told which one an annotation means"
+            )
         names[stem] = name
     if not names:
         raise InputError(f"no image in {folder}; suffixes are {', '.join(sorted(_SUFFIXES))}")
