@@ -1,7 +1,7 @@
 """Cuts a `.tflite` detector in two, so that only its network is quantised, and puts it together again.
 
-The tail is what follows the heads: the predictions of the feature maps are joined, logits become scores, and the fused operation
-decodes and suppresses. Joined in 8 bits, the box codes of all feature maps would have to share one scale, likewise the logits, and the
+The tail is what follows the heads: the predictions of the feature maps are joined, logits become scores, and, by flavour, boxes are
+decoded or the fused operation decodes and suppresses. Joined in 8 bits, the box codes of all feature maps would have to share one scale, likewise the logits, and the
 converter gives the heads' convolutions that scale even where the join itself is kept in float.
 """
 
@@ -17,8 +17,11 @@ from ai_edge_litert import schema_py_generated as schema
 from export.postprocess_op import OP_NAME
 
 _BUILTIN = schema.BuiltinOperator
-_JOINING = frozenset(  # minimum and maximum: box_encodings_clip_range
-    {_BUILTIN.CONCATENATION, _BUILTIN.LOGISTIC, _BUILTIN.SOFTMAX, _BUILTIN.MUL, _BUILTIN.MINIMUM, _BUILTIN.MAXIMUM, _BUILTIN.RELU_0_TO_1}
+_JOINING = frozenset(
+    {_BUILTIN.CONCATENATION, _BUILTIN.LOGISTIC, _BUILTIN.SOFTMAX, _BUILTIN.MUL}
+    | {_BUILTIN.MINIMUM, _BUILTIN.MAXIMUM, _BUILTIN.RELU_0_TO_1}  # box_encodings_clip_range
+    | {_BUILTIN.STRIDED_SLICE, _BUILTIN.SLICE, _BUILTIN.SPLIT, _BUILTIN.SPLIT_V, _BUILTIN.EXP, _BUILTIN.ADD, _BUILTIN.SUB, _BUILTIN.DIV}  # decoding
+    | {_BUILTIN.SQRT}  # square_box_coder
 )
 
 
@@ -32,29 +35,35 @@ class Halves(NamedTuple):
 
 
 def cut(content: bytes) -> Halves:
-    """Cuts a float32 model that ends in `TFLite_Detection_PostProcess`."""
+    """Cuts a model of any flavour. Heads are in the order of their names, so that bodies of one network fit all its tails.
+
+    Raises:
+        ValueError: Nothing follows the heads.
+    """
     whole = unpack(content)
     graph = whole.subgraphs[0]
     producers = {int(index): operator for operator in graph.operators for index in operator.outputs}
-    pending, tail_ids, heads = [postprocess_operator(whole)], set(), {}
+    pending, tail_ids, heads = [int(index) for index in graph.outputs], set(), set()
     while pending:
-        operator = pending.pop()
-        tail_ids.add(id(operator))
-        for index in map(int, operator.inputs):
-            producer = producers.get(index)
-            if producer is None:  # a constant
-                continue
-            if whole.operatorCodes[producer.opcodeIndex].builtinCode in _JOINING:
-                pending.append(producer)
-            else:
-                heads[index] = None
+        index = pending.pop()
+        operator = producers.get(index)
+        if operator is None:  # a constant
+            continue
+        if _joins(whole, operator):
+            tail_ids.add(id(operator))
+            pending.extend(int(source) for source in operator.inputs)
+        else:
+            heads.add(index)
+    if not tail_ids:
+        raise ValueError(f"the model has no {OP_NAME}, and nothing else follows its heads")
     tail = [operator for operator in graph.operators if id(operator) in tail_ids]
+    ordered = sorted(heads, key=lambda index: graph.tensors[index].name)
     body = unpack(content)
     body.subgraphs[0].operators = [operator for operator in body.subgraphs[0].operators if not _is_in(operator, tail)]
-    body.subgraphs[0].outputs = np.array(list(heads), np.int32)
+    body.subgraphs[0].outputs = np.array(ordered, np.int32)
     body.signatureDefs = None
     _drop_unused_codes(body)
-    return Halves(pack(body), whole, tail, list(heads))
+    return Halves(pack(body), whole, tail, ordered)
 
 
 def join(body: bytes, halves: Halves) -> bytes:
@@ -84,7 +93,7 @@ def unpack(content: bytes) -> schema.ModelT:
 
 def pack(model: schema.ModelT) -> bytes:
     """The inverse of `unpack`."""
-    builder = flatbuffers.Builder(1 << 20)
+    builder = _AlignedBuilder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
@@ -95,6 +104,20 @@ def postprocess_operator(model: schema.ModelT) -> schema.OperatorT:
         if model.operatorCodes[operator.opcodeIndex].customCode == OP_NAME.encode():
             return operator
     raise ValueError(f"the model has no {OP_NAME}")
+
+
+class _AlignedBuilder(flatbuffers.Builder):
+    """Content of buffers starts at multiples of 16 bytes: the schema asks for it (`force_align`), the generated `Pack` forgets it."""
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:
+        if x.dtype == np.uint8:
+            self.Prep(16, x.size)
+        return super().CreateNumpyVector(x)
+
+
+def _joins(model: schema.ModelT, operator: schema.OperatorT) -> bool:
+    code = model.operatorCodes[operator.opcodeIndex]
+    return code.builtinCode in _JOINING or code.customCode == OP_NAME.encode()
 
 
 def _is_in(operator: schema.OperatorT, tail: list[schema.OperatorT]) -> bool:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from export.convert import TfliteConverter
 from export.model import TrainedModel
 from export.postprocess_op import postprocess_op_of
-from export.tail import cut, join
+from export.tail import cut, join, pack, unpack
 from export.tflite_graph import tflite_function
 
 
@@ -48,3 +49,12 @@ def test_cut_and_joined_it_is_the_same_model(content: bytes) -> None:
 def test_a_model_without_the_operation_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="no TFLite_Detection_PostProcess"):
         cut(cut(content).body)
+
+
+def test_weights_start_at_multiples_of_16_bytes(content: bytes) -> None:
+    """The schema's `force_align: 16` of Buffer.data; some processors fault on less."""
+    model = schema.Model.GetRootAs(pack(unpack(content)), 0)
+    buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
+    starts = [buffer._tab.Vector(buffer._tab.Offset(4)) for buffer in buffers if buffer.DataLength()]
+    assert len(starts) > 100
+    assert {start % 16 for start in starts} == {0}
