@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, 
 from data_tools.file_bytes import read_file
 from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.options import refuse_unused
+from data_tools.formats.voc_plain import VocAnnotation, read_plain
 from data_tools.image_file import CONTROL_CHARACTERS, IMAGE_SUFFIXES, find_inside
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
@@ -58,18 +58,13 @@ class VocReader:
     images: Path  # resolved
 
     def __call__(self, path: Path) -> AnnotatedImage:
-        named, size, elements = "", None, []
-        for child in _parse(path):
-            tag = child.tag
-            if tag == "object":
-                elements.append(child)
-            elif tag == "filename":
-                named = _strip(child.text)
-            elif tag == "size":
-                size = _read_size(child, path)
-        image_path, filename = self._find_image(named, path)
-        objects = tuple([_read_object(element, path, index) for index, element in enumerate(elements)])
-        return AnnotatedImage(image_path, filename, filename, size, objects, str(path))
+        try:
+            content = read_file(path, largest=_LARGEST_FILE)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        annotation = read_plain(content, str(path)) or read_xml(content, path)
+        image_path, filename = self._find_image(annotation.filename, path)
+        return AnnotatedImage(image_path, filename, filename, annotation.size, annotation.objects, str(path))
 
     def _find_image(self, named: str, path: Path) -> tuple[Path, str]:
         for suffix in (None, *IMAGE_SUFFIXES):
@@ -126,11 +121,27 @@ def _split_paths(annotations: Path, split_file: Path) -> list[Path]:
     return [annotations / name for name in numbers]
 
 
-def _parse(path: Path) -> etree._Element:
+def read_xml(content: bytes, path: Path) -> VocAnnotation:
+    """What a file says, whatever XML it is.
+
+    Raises:
+        InputError: it is not well-formed, has a document type, or is no VOC annotation; names file and line.
+    """
+    filename, size, elements = "", None, []
+    for child in _parse(content, path):
+        tag = child.tag
+        if tag == "object":
+            elements.append(child)
+        elif tag == "filename":
+            filename = _strip(child.text)
+        elif tag == "size":
+            size = _read_size(child, path)
+    return VocAnnotation(filename, size, tuple([_read_object(element, path, index) for index, element in enumerate(elements)]))
+
+
+def _parse(content: bytes, path: Path) -> etree._Element:
     try:
-        root = etree.fromstring(read_file(path, largest=_LARGEST_FILE), _PARSER)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        root = etree.fromstring(content, _PARSER)
     except etree.XMLSyntaxError as error:
         raise InputError(f"{path}:{error.lineno}: not well-formed XML: {error.msg}") from None
     if root.getroottree().docinfo.doctype:
@@ -153,31 +164,20 @@ def _read_size(element: etree._Element, path: Path) -> tuple[int, int] | None:
 
 def _read_object(element: etree._Element, path: Path, index: int) -> AnnotatedObject:
     where = f"{path}:{element.sourceline}: object {index + 1}"
-    texts: dict[str, str | None] = {}
-    edges: dict[str, str | None] | None = None
-    for child in element:
-        tag = child.tag
-        if tag == "bndbox":
-            edges = {edge.tag: edge.text for edge in child}
-        else:
-            texts[tag] = child.text
+    fields = {child.tag: child for child in element}
+    texts = {tag: child.text for tag, child in fields.items()}
     name = _strip(texts.get("name"))
     if not name:
         raise InputError(f"{where} has no <name>")
     where = f"{where} ({name})"
-    if edges is None:
+    if "bndbox" not in fields:
         raise InputError(f"{where} has no <bndbox>")
+    edges = {edge.tag: edge.text for edge in fields["bndbox"]}
+    box = PixelBox(*[_number(edges.get(edge), edge, where) for edge in ("ymin", "xmin", "ymax", "xmax")])
     is_difficult = _flag(texts.get("difficult", "0"), "difficult", where)
     is_truncated = _flag(texts.get("truncated", "0"), "truncated", where)
     view = _strip(texts["pose"]) if "pose" in texts else "Unspecified"
-    return AnnotatedObject(name, _read_box(edges, where), where, is_difficult, is_truncated, view)
-
-
-def _read_box(edges: Mapping[str, str | None], where: str) -> PixelBox:
-    try:
-        return PixelBox(float(edges["ymin"] or ""), float(edges["xmin"] or ""), float(edges["ymax"] or ""), float(edges["xmax"] or ""))
-    except (KeyError, ValueError):
-        return PixelBox(*[_number(edges.get(edge), edge, where) for edge in ("ymin", "xmin", "ymax", "xmax")])  # says which one is wrong
+    return AnnotatedObject(name, box, where, is_difficult, is_truncated, view)
 
 
 def _strip(text: str | None) -> str:
@@ -192,8 +192,6 @@ def _number(text: str | None, name: str, where: str) -> float:
 
 
 def _flag(text: str | None, name: str, where: str) -> bool:
-    if text == "0":
-        return False
     text = _strip(text)
     if text not in ("0", "1"):
         raise InputError(f"{where}: <{name}> must be 0 or 1, got {text!r}")
