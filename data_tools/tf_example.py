@@ -112,8 +112,11 @@ def parse_feature(feature: bytes | memoryview) -> FeatureValues:
         InputError: the bytes are no Feature.
     """
     values: FeatureValues = []
+    last_kind = 0
     try:
         for kind, body in _fields(feature):
+            if kind != last_kind:  # of several, the last one counts, as wherever protobuf reads a oneof
+                values, last_kind = [], kind
             for number, value in _fields(body, wire_type_of_numbers=_WIRE_TYPES.get(kind)):
                 if number == 1:
                     values += _parse_values(kind, value)
@@ -132,6 +135,7 @@ def _parse_values(kind: int, value: bytes | memoryview) -> FeatureValues:
     numbers, position = list[int](), 0
     while position < len(value):
         number, position = _read_varint(value, position)
+        number &= _UINT64  # ten bytes could hold more, which protobuf drops
         numbers.append(number - (1 << 64) if number >> 63 else number)
     return numbers
 
@@ -214,7 +218,7 @@ def _field(tag: bytes, value: bytes) -> bytes:
 def _varint(value: int) -> bytes:
     if 0 <= value < 0x80:
         return _ONE_BYTE[value]
-    value &= 0xFFFFFFFFFFFFFFFF  # negative numbers in two's complement, ten bytes
+    value &= _UINT64  # negative numbers in two's complement, ten bytes
     groups = bytearray()
     while value > 0x7F:
         groups.append(value & 0x7F | 0x80)
@@ -223,5 +227,6 @@ def _varint(value: int) -> bytes:
     return bytes(groups)
 
 
+_UINT64 = (1 << 64) - 1
 _WIRE_TYPES = {2: 5, 3: 0}  # of unpacked numbers: floats are fixed32, int64 are varints
 _ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))

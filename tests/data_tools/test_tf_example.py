@@ -107,3 +107,18 @@ def test_numbers_that_are_not_packed_are_read():
 def test_other_bytes_are_refused(payload):
     with pytest.raises(InputError, match=r"^not a tf\.Example: "):
         parse_example(payload)
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        pytest.param(int64_feature([1, 2]) + bytes_feature([b"cat"]), id="two kinds"),
+        pytest.param(int64_feature([1, 2]) + bytes_feature([b"cat"]) + int64_feature([3]), id="one of them twice"),
+        pytest.param(int64_feature([1, 2]) + int64_feature([3]), id="one kind in two pieces"),
+        pytest.param(b"\x1a\x0c\x0a\x0a" + b"\xff" * 9 + b"\x7f", id="a number of 70 bits"),
+    ],
+)
+def test_what_no_writer_writes_is_read_as_protobuf_reads_it(feature):
+    theirs = tf.train.Feature.FromString(feature)
+    expected = list(getattr(theirs, theirs.WhichOneof("kind")).value)
+    assert parse_example(encode_example({"a": feature})) == {"a": expected}
