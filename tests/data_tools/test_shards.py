@@ -72,7 +72,7 @@ def test_without_commit_nothing_changes(prefix, error):
     before = listing(prefix.parent)
     try:
         with AtomicFiles(prefix, shard_paths(prefix, 1)) as files:
-            files.write(0, b"new" * 100_000)
+            files.write(0, b"new" * 1_000_000)
             if error is not None:
                 raise error
     except (KeyboardInterrupt, ValueError):
@@ -164,7 +164,7 @@ def test_a_full_disk_keeps_what_is_finished(prefix, monkeypatch):
     monkeypatch.setattr(Path, "open", open_full)
     message = "No space left on device; what is finished is kept for --resume, earlier ones are as they were"
     with pytest.raises(InputError, match=message), AtomicFiles(prefix, shard_paths(prefix, 1), keeps_unfinished=True) as files:
-        files.write(0, b"new" * 100_000)
+        files.write(0, b"new" * 1_000_000)
 
 
 @pytest.mark.parametrize("keeps_unfinished", [False, True])
