@@ -49,12 +49,16 @@ def checkpoint_finder(detector: SsdDetector) -> Find:
 
 def measure_parity(expected: Sequence[Found], find: Find, images: Iterable[np.ndarray]) -> Parity:
     """Compares `find` with what the checkpoint found on the same images."""
-    counts = [(found, find(image)) for found, image in zip(expected, images, strict=True)]
-    looked_for = [_worth_comparing(found) for found, _ in counts]
-    pairs = np.concatenate([np.zeros([0, 2])] + [_match(worth, other) for worth, (_, other) in zip(looked_for, counts, strict=True)])
+    return compare_found(expected, [find(image) for image in images])
+
+
+def compare_found(expected: Sequence[Found], found: Sequence[Found]) -> Parity:
+    """Compares two models' detections of the same images."""
+    looked_for = [_worth_comparing(each) for each in expected]
+    pairs = np.concatenate([np.zeros([0, 2])] + [_match(worth, other) for worth, other in zip(looked_for, found, strict=True)])
     ious, differences = pairs[:, 0], pairs[:, 1]
     return Parity(
-        num_images=len(counts),
+        num_images=len(expected),
         num_expected=sum(len(worth.scores) for worth in looked_for),
         num_matched=len(pairs),
         max_score_difference=float(differences.max(initial=0.0)),
