@@ -1,8 +1,8 @@
 """Cuts a `.tflite` detector in two, so that only its network is quantised, and puts it together again.
 
 The tail is what follows the heads: the predictions of the feature maps are joined, logits become scores, and, by flavour, boxes are
-decoded or the fused operation decodes and suppresses. Joined in 8 bits, the box codes of all feature maps would have to share one scale, likewise the logits, and the
-converter gives the heads' convolutions that scale even where the join itself is kept in float.
+decoded or the fused operation decodes and suppresses. Joined in 8 bits, the box codes of all feature maps would have to share one
+scale, likewise the logits, and the converter gives the heads' convolutions that scale even where the join itself is kept in float.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BUILTIN = schema.BuiltinOperator
 _JOINING = frozenset(
     {_BUILTIN.CONCATENATION, _BUILTIN.LOGISTIC, _BUILTIN.SOFTMAX, _BUILTIN.MUL}
     | {_BUILTIN.MINIMUM, _BUILTIN.MAXIMUM, _BUILTIN.RELU_0_TO_1}  # box_encodings_clip_range
-    | {_BUILTIN.STRIDED_SLICE, _BUILTIN.SLICE, _BUILTIN.SPLIT, _BUILTIN.SPLIT_V, _BUILTIN.EXP, _BUILTIN.ADD, _BUILTIN.SUB, _BUILTIN.DIV}  # decoding
+    | {_BUILTIN.STRIDED_SLICE, _BUILTIN.SLICE, _BUILTIN.EXP, _BUILTIN.ADD, _BUILTIN.SUB, _BUILTIN.DIV}  # box coders
     | {_BUILTIN.SQRT}  # square_box_coder
 )
 
@@ -63,6 +63,7 @@ def cut(content: bytes) -> Halves:
     body.subgraphs[0].outputs = np.array(ordered, np.int32)
     body.signatureDefs = None
     _drop_unused_codes(body)
+    _drop_unused_tensors(body)
     return Halves(pack(body), whole, tail, ordered)
 
 
@@ -116,7 +117,10 @@ class _AlignedBuilder(flatbuffers.Builder):
 
 
 def _joins(model: schema.ModelT, operator: schema.OperatorT) -> bool:
+    """Whether an operation that leads to an output belongs to the tail; the float value of a constant stored in 16 bits does."""
     code = model.operatorCodes[operator.opcodeIndex]
+    if code.builtinCode == _BUILTIN.DEQUANTIZE:
+        return model.buffers[model.subgraphs[0].tensors[operator.inputs[0]].buffer].data is not None
     return code.builtinCode in _JOINING or code.customCode == OP_NAME.encode()
 
 
@@ -131,6 +135,21 @@ def _drop_unused_codes(model: schema.ModelT) -> None:
     for operator in operators:
         operator.opcodeIndex = used.index(operator.opcodeIndex)
     model.operatorCodes = [model.operatorCodes[index] for index in used]
+
+
+def _drop_unused_tensors(model: schema.ModelT) -> None:
+    """Leaves out what only the tail used; it brings its constants along."""
+    graph = model.subgraphs[0]
+    used = {int(index) for operator in graph.operators for index in [*operator.inputs, *operator.outputs]}
+    kept = sorted((used | {int(index) for index in [*graph.inputs, *graph.outputs]}) - {-1})
+    places = {index: place for place, index in enumerate(kept)} | {-1: -1}  # -1: an input left out
+    for owner in (graph, *graph.operators):
+        owner.inputs, owner.outputs = (np.array([places[int(i)] for i in each], np.int32) for each in (owner.inputs, owner.outputs))
+    graph.tensors = [graph.tensors[index] for index in kept]
+    stored = {tensor.buffer for tensor in graph.tensors} | {entry.buffer for entry in model.metadata or ()}
+    for index, buffer in enumerate(model.buffers):
+        if index not in stored:
+            buffer.data = None
 
 
 def _add_tensor(model: schema.ModelT, source: schema.ModelT, index: int) -> int:

@@ -1,27 +1,36 @@
-"""Turns a trained detector into .tflite files for the phone: float32, fp16 and int8, each compared with the checkpoint.
+"""Turns a trained detector into .tflite files for the phone, each compared with the checkpoint.
 
-Every file takes one image as `image` and gives, in this order, `detection_boxes` [1, M, 4] (y_min, x_min, y_max, x_max, normalised),
-`detection_classes` [1, M] (0-based: line i of labels.txt), `detection_scores` [1, M] and `num_detections` [1], all float32.
-float32 and fp16 take the normalised image (for MobileNet: pixel / 127.5 - 1), int8 the image itself, uint8.
+Every file takes one image as `image`: float32, fp16 and dynamic the normalised image (for MobileNet: pixel / 127.5 - 1), int8 and int16
+the image itself (see --input_type). It gives float32 outputs of fixed shapes, in this order, by flavour:
+  nms      detection_boxes [1, M, 4] (y_min, x_min, y_max, x_max, normalised), detection_classes [1, M] (0-based: line i of labels.txt),
+           detection_scores [1, M], num_detections [1]; model_<type>.tflite
+  raw      box_encodings [1, A, 4], class_scores [1, A, K]; builtin operations only; model_raw_<type>.tflite
+  decoded  boxes [1, A, 4] (as detection_boxes), scores [1, A, K]; builtin operations only; model_decoded_<type>.tflite
+postprocessing.json, written with raw and decoded, has the anchors, the box coder and the settings of the suppression.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from export.flavours import OUTPUTS
 from object_detection_ext.command_line import natural_int, positive_int, run
 
 ONE_THREAD = """Run these files with one thread: with T > 1 threads and more than T classes, the runtime's regular suppression leaves out
 class T (from 0; https://github.com/tensorflow/tensorflow/issues/56058)."""
 
-TYPES = ("float32", "fp16", "int8")
+TYPES = ("float32", "fp16", "dynamic", "int8", "int16")
+DEFAULT_TYPES = ("float32", "fp16", "int8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.fast_nms and "nms" not in arguments.flavour:
+        parser.error("--fast_nms is for --flavour nms")
     from export.quiet import quiet_tensorflow
 
     quiet_tensorflow()
@@ -35,9 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         use_regular_nms=not arguments.fast_nms,
         num_calibration_images=arguments.num_calibration_images,
         num_parity_images=arguments.num_parity_images,
+        flavours=arguments.flavour,
+        input_type=arguments.input_type,
+        certificate=arguments.certificate,
+        allow_divergence=arguments.allow_divergence,
     )
     print(export_tflite(model, arguments.output_directory, options, report=print).table())
-    if options.use_regular_nms and model.detector.num_classes > 2:
+    if "nms" in options.flavours and options.use_regular_nms and model.detector.num_classes > 2:
         print(ONE_THREAD)
     return 0
 
@@ -54,7 +67,26 @@ def _parser() -> argparse.ArgumentParser:
     add("--pipeline_config_path", required=True, metavar="FILE", help="the pipeline.config the detector was trained with")
     add("--trained_checkpoint_dir", required=True, metavar="DIR", help="checkpoints (the newest counts), or one checkpoint's prefix")
     add("--output_directory", required=True, metavar="DIR", help="folder for the .tflite files and labels.txt")
-    add("--types", type=_types, default=TYPES, metavar="LIST", help=f"what to write (default: {','.join(TYPES)})")
+    add(
+        "--flavour",
+        type=names_of(OUTPUTS),
+        default=("nms",),
+        metavar="LIST",
+        help=f"what the files end in: {', '.join(OUTPUTS)}; several share the work (default: nms)",
+    )
+    add(
+        "--types",
+        type=names_of(TYPES),
+        default=DEFAULT_TYPES,
+        metavar="LIST",
+        help=f"number formats: {', '.join(TYPES)} (default: {','.join(DEFAULT_TYPES)})",
+    )
+    add(
+        "--input_type",
+        choices=("uint8", "int8", "float32"),
+        default="uint8",
+        help="input of int8 and int16: pixels, pixels minus 128, or the normalised image (default: uint8)",
+    )
     add("--max_detections", type=positive_int, default=100, metavar="M", help="rows of the outputs (default: 100)")
     add("--fast_nms", action="store_true", help="only each anchor's best class, and no overlap between classes: faster, lower mAP")
     add(
@@ -62,19 +94,32 @@ def _parser() -> argparse.ArgumentParser:
         type=positive_int,
         default=200,
         metavar="N",
-        help="training images that set int8's ranges (default: 200)",
+        help="training images that set the ranges of int8 and int16 (default: 200)",
     )
     add("--num_parity_images", type=natural_int, default=50, metavar="N", help="images to compare on; 0 for none (default: 50)")
+    add(
+        "--certificate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="certificate.json and .html: every file and a SavedModel compared with the checkpoint on evaluation images, mAP among it; "
+        "files beyond the tolerance are not written",
+    )
+    add("--allow_divergence", action="store_true", help="write files that are beyond the certificate's tolerance")
     add("--config_override", default="", metavar="TEXT", help="text of a pipeline.config merged over the file")
     return parser
 
 
-def _types(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in TYPES]
-    if unknown or not names:
-        raise argparse.ArgumentTypeError(f"expected a comma list of {', '.join(TYPES)}, got {text!r}")
-    return names
+def names_of(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """A flag's type: a comma list of known names, each once."""
+    allowed = tuple(known)
+
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        if not names or not set(names) <= set(allowed):
+            raise argparse.ArgumentTypeError(f"expected a comma list of {', '.join(allowed)}, got {text!r}")
+        return names
+
+    return parse
 
 
 if __name__ == "__main__":

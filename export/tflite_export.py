@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
 from export.convert import TfliteConverter
-from export.images import draw_images, eval_records, train_records
+from export.exported_model import ExportedModel, largest_errors, tflite_finder
+from export.flavours import Flavour, file_stem
+from export.images import RecordSource, draw_images, eval_records, train_records
+from export.input_type import InputType
+from export.metadata import LABELS_FILE, detector_metadata, with_metadata
 from export.model import TrainedModel
 from export.output_folder import complete_folder
-from export.parity import Find, Found, Parity, found_in, measure_parity, parity_table
+from export.parity import Found, Parity, found_in, measure_parity, parity_table
 from export.postprocess_op import postprocess_op_of
-from export.quiet import native_output_hidden
-from export.tflite_file import INPUT_NAME, SIGNATURE
-from export.tflite_graph import tflite_function
+from export.postprocessing_file import FILE_NAME, postprocessing_json
+from export.tflite_graph import tflite_functions
 from object_detection_ext.config import UNCONFIGURED, Config
 from object_detection_ext.data.label_map import LabelMap, load_label_map
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.detector import SsdDetector
 
 Report = Callable[[str], None]  # takes a line about what goes on
+_QUANTIZED = ("int8", "int16")
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,35 @@ class TfliteOptions:
     use_regular_nms: bool = True
     num_calibration_images: int = 200
     num_parity_images: int = 50
+    flavours: Sequence[Flavour] = ("nms",)
+    input_type: InputType = "uint8"  # of int8 and int16
+    certificate: bool = False
+    allow_divergence: bool = False
 
 
 class TfliteExport(NamedTuple):
-    """What was made."""
+    """What was made. Files are called by their type, with the flavour in front unless it is `nms`: `int8`, `raw_int8`."""
 
-    files: dict[str, Path]  # by type, then `labels`
-    parity: dict[str, Parity]  # by type; empty when nothing was compared
+    files: dict[str, Path]  # then `labels` and, behind `raw` and `decoded`, `postprocessing`
+    parity: dict[str, Parity]  # empty when nothing was compared
+    tensor_errors: dict[str, dict[str, float]]  # of `raw` and `decoded` files: output -> largest difference from the checkpoint
 
     def table(self) -> str:
         """Sizes, and how far each file is from the checkpoint, for people."""
         lines = [f"{path}  {path.stat().st_size / 1024:,.0f} KiB" for path in self.files.values()]
-        rows = [(self.files[kind].name, parity) for kind, parity in self.parity.items()]
-        return "\n".join(lines + ([parity_table(rows)] if rows else []))
+        rows = [(self.files[name].name, parity) for name, parity in self.parity.items()]
+        if rows:
+            lines.append(parity_table(rows))
+        for name, errors in self.tensor_errors.items():
+            differences = ", ".join(f"{output} {value:.2g}" for output, value in errors.items())
+            lines.append(f"{self.files[name].name}: largest difference from the checkpoint: {differences}")
+        return "\n".join(lines)
 
 
 def export_tflite(
     model: TrainedModel, output_directory: str | os.PathLike[str], options: TfliteOptions, *, report: Report = lambda line: None
 ) -> TfliteExport:
-    """Writes `model_<type>.tflite` for each type, and `labels.txt`; all of them or none.
+    """Writes `model_<type>.tflite` for each type and flavour, and `labels.txt`; all of them or none.
 
     Raises:
         InputError: The label map or records are wrong, there is no image to calibrate or compare with, or the fused post-processing
@@ -66,16 +79,24 @@ def export_tflite(
     """
     detector = model.detector
     labels = label_lines(model.config, num_classes=detector.num_classes)
-    samples = _samples(model, options, report=report)
+    samples = parity_samples(model, options.num_parity_images, report=report)
     with complete_folder(output_directory) as folder:
         files = {}
-        for kind, content in _convert(detector, model.config, options, report=report):
-            files[kind] = folder / f"model_{kind}.tflite"
-            files[kind].write_bytes(content)
-        parity = _compare(detector, files, samples, max_detections=options.max_detections)
-        (folder / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
-    made = {kind: Path(output_directory) / path.name for kind, path in files.items()}
-    return TfliteExport(made | {"labels": Path(output_directory) / "labels.txt"}, parity)
+        for flavour, kind, content in _convert(detector, model.config, options, report=report):
+            path = files[_name(flavour, kind)] = folder / f"{file_stem(flavour, kind)}.tflite"
+            metadata = detector_metadata(detector, labels, name=model.config.proto.model.ssd.feature_extractor.type, flavour=flavour)
+            path.write_bytes(with_metadata(content, metadata))
+        parity, errors = _compare(detector, files, samples, max_detections=options.max_detections)
+        files["labels"] = folder / LABELS_FILE
+        files["labels"].write_text("".join(f"{label}\n" for label in labels))
+        if any(flavour != "nms" for flavour in options.flavours):
+            files["postprocessing"] = folder / FILE_NAME
+            files["postprocessing"].write_text(postprocessing_json(detector))
+    return TfliteExport({name: Path(output_directory) / path.name for name, path in files.items()}, parity, errors)
+
+
+def _name(flavour: Flavour, kind: str) -> str:
+    return kind if flavour == "nms" else f"{flavour}_{kind}"
 
 
 def label_lines(config: Config, *, num_classes: int) -> list[str]:
@@ -90,28 +111,9 @@ def label_lines(config: Config, *, num_classes: int) -> list[str]:
     return [label_map.name_of(class_id) for class_id in range(1, num_classes + 1)]
 
 
-def tflite_finder(path: str | os.PathLike[str], detector: SsdDetector) -> Find:
-    """Runs a `.tflite` of ours on network inputs [h, w, C] float32; a uint8 file gets their pixels."""
-    with native_output_hidden():
-        # One thread: with T > 1 of them the runtime's regular suppression leaves out class T (see postprocess_op).
-        interpreter = Interpreter(str(path), num_threads=1)
-        interpreter.allocate_tensors()
-        runner = interpreter.get_signature_runner(SIGNATURE)
-    takes_pixels = runner.get_input_details()[INPUT_NAME]["dtype"] == np.uint8
-
-    def find(inputs: np.ndarray) -> Found:
-        image = np.clip(np.rint(detector.denormalize(inputs)), 0, 255).astype(np.uint8) if takes_pixels else inputs
-        outputs = runner(**{INPUT_NAME: image[np.newaxis]})
-        count = int(outputs["num_detections"][0])
-        boxes, scores, classes = (outputs[f"detection_{name}"][0, :count] for name in ("boxes", "scores", "classes"))
-        return Found(boxes, scores, classes.astype(int))
-
-    return find
-
-
-def _samples(model: TrainedModel, options: TfliteOptions, *, report: Report) -> list[np.ndarray]:
+def parity_samples(model: TrainedModel, count: int, *, report: Report) -> list[np.ndarray]:
     """Network inputs to compare on; none where the config's records cannot be read, which conversion does not need."""
-    if not options.num_parity_images:
+    if not count:
         return []
     try:
         records = eval_records(model.config)
@@ -119,32 +121,52 @@ def _samples(model: TrainedModel, options: TfliteOptions, *, report: Report) -> 
         report(f"not compared with the checkpoint: {error}")
         return []
     report(f"comparing on {records.name} images")
-    return list(_network_inputs(model.detector, draw_images(records, options.num_parity_images)))
+    return list(_network_inputs(model.detector, draw_images(records, count)))
 
 
 def _network_inputs(detector: SsdDetector, images: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
     return (detector.preprocess(tf.constant(image[np.newaxis]))[0][0].numpy() for image in images)
 
 
-def _convert(detector: SsdDetector, config: Config, options: TfliteOptions, *, report: Report) -> Iterable[tuple[str, bytes]]:
-    """Yields each type and its file's content."""
-    calibration = train_records(config) if "int8" in options.types else None
-    input_range = _input_range(detector) if "int8" in options.types else (0.0, 1.0)
-    postprocess = postprocess_op_of(detector, max_detections=options.max_detections, use_regular_nms=options.use_regular_nms)
-    converter = TfliteConverter(tflite_function(detector, postprocess), postprocess, input_range)
+def _convert(detector: SsdDetector, config: Config, options: TfliteOptions, *, report: Report) -> Iterator[tuple[Flavour, str, bytes]]:
+    """Yields flavour, type and content of each file."""
+    is_quantizing = any(kind in _QUANTIZED for kind in options.types)
+    calibration = train_records(config) if is_quantizing else None
+    input_range = _input_range(detector) if is_quantizing else (0.0, 1.0)
+    converters = _converters(detector, options, input_range)
+    images: list[np.ndarray] = []
     for kind in options.types:
-        if kind == "int8":
-            assert calibration is not None
-            images = list(_network_inputs(detector, draw_images(calibration, options.num_calibration_images)))
-            if not images:
-                raise InputError(
-                    f"no image of the train records can be decoded, int8 needs some to calibrate with: {calibration.records.paths[0]}"
-                )
-            report(f"int8: calibrating on {len(images)} training images")
-            yield kind, converter.int8(images, _flat_images(detector), report=lambda line: report(f"  {line}"))
-        else:
-            report(f"{kind}: converting")
-            yield kind, converter.fp16() if kind == "fp16" else converter.float32()
+        if kind in _QUANTIZED and calibration is not None and not images:
+            images = _calibration_images(detector, calibration, options.num_calibration_images)
+        report(f"{kind}: calibrating on {len(images)} training images" if kind in _QUANTIZED else f"{kind}: converting")
+        for flavour, converter in converters.items():
+            if kind in _QUANTIZED:
+                quantize = converter.int8 if kind == "int8" else converter.int16
+                content = quantize(images, _flat_images(detector), report=lambda line: report(f"  {line}"))
+            else:
+                content = {"float32": converter.float32, "fp16": converter.fp16, "dynamic": converter.dynamic}[kind]()
+            yield flavour, kind, content
+
+
+def _converters(detector: SsdDetector, options: TfliteOptions, input_range: tuple[float, float]) -> Mapping[Flavour, TfliteConverter]:
+    """One for each flavour; they share what they convert."""
+    postprocess = None
+    if "nms" in options.flavours:
+        postprocess = postprocess_op_of(detector, max_detections=options.max_detections, use_regular_nms=options.use_regular_nms)
+    bodies: dict[str, bytes] = {}
+    return {
+        flavour: TfliteConverter(function, postprocess if flavour == "nms" else None, input_range, flavour, options.input_type, bodies)
+        for flavour, function in tflite_functions(detector, options.flavours, postprocess).items()
+    }
+
+
+def _calibration_images(detector: SsdDetector, records: RecordSource, count: int) -> list[np.ndarray]:
+    images = list(_network_inputs(detector, draw_images(records, count)))
+    if not images:
+        raise InputError(
+            f"no image of the train records can be decoded, quantisation needs some to calibrate with: {records.records.paths[0]}"
+        )
+    return images
 
 
 def _flat_images(detector: SsdDetector) -> list[np.ndarray]:
@@ -160,15 +182,18 @@ def _input_range(detector: SsdDetector) -> tuple[float, float]:
     black, white = (np.asarray(detector.normalize(tf.fill([detector.input_shape[2]], value))) for value in (0.0, 255.0))
     if np.ptp(black) > 0 or np.ptp(white) > 0:
         raise InputError(
-            "int8 takes pixels as they are, but this feature extractor normalises each channel differently; use --types float32,fp16"
+            "quantised files take pixels as they are, but this feature extractor normalises each channel differently; "
+            "use --types float32,fp16,dynamic"
         )
     return float(black[0]), float(white[0])
 
 
-def _compare(detector: SsdDetector, files: dict[str, Path], samples: Sequence[np.ndarray], *, max_detections: int) -> dict[str, Parity]:
+def _compare(
+    detector: SsdDetector, files: Mapping[str, Path], samples: Sequence[np.ndarray], *, max_detections: int
+) -> tuple[dict[str, Parity], dict[str, dict[str, float]]]:
     """Runs every file and the detector on the same network inputs."""
     if not samples:
-        return {}
+        return {}, {}
 
     @tf.function(input_signature=[tf.TensorSpec([None, *detector.input_shape], tf.float32)])
     def detect(inputs: tf.Tensor) -> tf.Tensor:
@@ -176,4 +201,11 @@ def _compare(detector: SsdDetector, files: dict[str, Path], samples: Sequence[np
 
     all_found = (found_in(detect(inputs[np.newaxis])) for inputs in samples)
     expected = [Found(*(rows[:max_detections] for rows in found)) for found in all_found]
-    return {kind: measure_parity(expected, tflite_finder(path, detector), samples) for kind, path in files.items()}
+    parity = {name: measure_parity(expected, tflite_finder(path, detector), samples) for name, path in files.items()}
+    models = {name: ExportedModel(path, detector) for name, path in files.items()}
+    errors = {
+        name: largest_errors(exported, detector, samples, exported.flavour)
+        for name, exported in models.items()
+        if exported.flavour != "nms"
+    }
+    return parity, errors

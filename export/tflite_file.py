@@ -2,56 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from export.postprocess_op import DetectionPostProcess, PostProcessOutputs
+from export.flavours import OUTPUTS
+from export.postprocess_op import DetectionPostProcess
 from export.tail import pack, postprocess_operator, unpack
 
 INPUT_NAME = "image"
 SIGNATURE = "serving_default"
 
+_QUANTIZED = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
 
-def finish(content: bytes, postprocess: DetectionPostProcess) -> bytes:
-    """Puts the outputs of a converted detector in order: boxes, classes, scores, count.
 
-    The converter orders them as it likes, calls them `StatefulPartitionedCall:<n>`, leaves their shapes unknown, and loses the
-    operation's `detections_per_class`, for which the runtime then takes 100.
+def finish(content: bytes, postprocess: DetectionPostProcess | None, *, outputs: Sequence[str] = OUTPUTS["nms"]) -> bytes:
+    """Names the inputs, outputs and layers of a converted detector, and puts the outputs of `TFLite_Detection_PostProcess` in order.
+
+    The converter orders and names outputs as it likes (`StatefulPartitionedCall:<n>`), leaves the shapes of the operation's unknown,
+    and loses its `detections_per_class`, for which the runtime then takes 100.
 
     Args:
-        content: A model with one input that ends in `postprocess`.
+        content: A model with one input.
+        postprocess: What it ends in, if it does.
+        outputs: Their names, in order: of the operation's outputs, or of the model's.
     """
     model = unpack(content)
     graph = model.subgraphs[0]
-    operator = postprocess_operator(model)
-    options = flexbuffers.Loads(bytes(operator.customOptions)) | {"detections_per_class": postprocess.max_detections_per_class}
-    operator.customOptions = np.frombuffer(flexbuffers.Dumps(options), np.uint8)
-    outputs, rows = [int(index) for index in operator.outputs], postprocess.max_detections
-    shapes = ([1, rows, 4], [1, rows], [1, rows], [1])
-    for index, name, shape in zip(outputs, PostProcessOutputs._fields, shapes, strict=True):
-        tensor = graph.tensors[index]
-        tensor.name, tensor.shape, tensor.shapeSignature, tensor.hasRank = name.encode(), np.array(shape, np.int32), None, True
-    graph.outputs = np.array(outputs, np.int32)
+    if postprocess is not None:
+        graph.outputs = np.array(_complete(model, postprocess), np.int32)
+    indices = [int(index) for index in graph.outputs]
+    _name_layers(graph)
+    for index, name in zip(indices, outputs, strict=True):
+        graph.tensors[index].name = name.encode()
     graph.tensors[graph.inputs[0]].name = INPUT_NAME.encode()
-    model.signatureDefs = [_signature(int(graph.inputs[0]), outputs)]
+    model.signatureDefs = [_signature(int(graph.inputs[0]), dict(zip(outputs, indices, strict=True)))]
     return pack(model)
 
 
 def operator_names(content: bytes) -> Iterator[tuple[str, bool]]:
-    """Yields each operation's name and whether its first output is quantised to 8 bits."""
+    """Yields each operation's name and whether its first output is quantised."""
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     model = unpack(content)
     graph = model.subgraphs[0]
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
-        is_quantized = graph.tensors[operator.outputs[0]].type in (schema.TensorType.INT8, schema.TensorType.UINT8)
+        is_quantized = graph.tensors[operator.outputs[0]].type in _QUANTIZED
         yield (code.customCode.decode() if code.customCode else names[code.builtinCode]), is_quantized
 
 
-def _signature(input_index: int, output_indices: list[int]) -> schema.SignatureDefT:
+def _complete(model: schema.ModelT, postprocess: DetectionPostProcess) -> list[int]:
+    """Gives the operation what the converter lost, and returns its outputs."""
+    operator = postprocess_operator(model)
+    options = flexbuffers.Loads(bytes(operator.customOptions)) | {"detections_per_class": postprocess.max_detections_per_class}
+    operator.customOptions = np.frombuffer(flexbuffers.Dumps(options), np.uint8)
+    outputs, rows = [int(index) for index in operator.outputs], postprocess.max_detections
+    for index, shape in zip(outputs, ([1, rows, 4], [1, rows], [1, rows], [1]), strict=True):
+        tensor = model.subgraphs[0].tensors[index]
+        tensor.shape, tensor.shapeSignature, tensor.hasRank = np.array(shape, np.int32), None, True
+    return outputs
+
+
+def _name_layers(graph: schema.SubGraphT) -> None:
+    """Gives every tensor one name of its own: the converter joins those of all operations that it has fused. Results come first."""
+    results = [int(index) for operator in graph.operators for index in operator.outputs]
+    taken: Counter[str] = Counter()
+    for index in dict.fromkeys([*results, *range(len(graph.tensors))]):
+        tensor = graph.tensors[index]
+        name = tensor.name.decode().partition(";")[0].removesuffix(":0")
+        taken[name] += 1
+        tensor.name = (f"{name}_{taken[name]}" if taken[name] > 1 else name).encode()
+
+
+def _signature(input_index: int, outputs: dict[str, int]) -> schema.SignatureDefT:
     def entry(name: str, index: int) -> schema.TensorMapT:
         tensor_map = schema.TensorMapT()
         tensor_map.name, tensor_map.tensorIndex = name.encode(), index
@@ -60,5 +86,5 @@ def _signature(input_index: int, output_indices: list[int]) -> schema.SignatureD
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE.encode(), 0
     signature.inputs = [entry(INPUT_NAME, input_index)]
-    signature.outputs = [entry(name, index) for name, index in zip(PostProcessOutputs._fields, output_indices, strict=True)]
+    signature.outputs = [entry(name, index) for name, index in outputs.items()]
     return signature

@@ -1,14 +1,15 @@
-"""The graph that becomes a `.tflite`: normalised image in, fused post-processing at the end, every shape static, one image."""
+"""The graphs that become `.tflite` files: normalised image in, one of the flavours at the end, every shape static, one image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from export.flavours import OUTPUTS, Flavour
 from export.postprocess_op import DetectionPostProcess, PostProcessOutputs
 from export.quiet import native_output_hidden
 from object_detection_ext import boxes as box_ops
@@ -19,16 +20,34 @@ if TYPE_CHECKING:
 ConcreteFunction = Any  # tf.types.experimental.ConcreteFunction; TensorFlow ships no types
 
 
-def tflite_function(detector: SsdDetector, postprocess: DetectionPostProcess) -> ConcreteFunction:
-    """Traces `{image: [1, H, W, C] float32} -> PostProcessOutputs` by name, with the weights as constants.
+def tflite_functions(
+    detector: SsdDetector, flavours: Iterable[Flavour], postprocess: DetectionPostProcess | None
+) -> dict[Flavour, ConcreteFunction]:
+    """Traces `{image: [1, H, W, C] float32} -> {name: output}` for each flavour (see `OUTPUTS`), with the weights as constants.
 
     Saving and loading hundreds of variables takes TensorFlow longer than converting the graph.
+
+    Args:
+        postprocess: for `nms`; else None.
     """
     spec = _image_spec(detector, name="image")
     with native_output_hidden():
         # Without the post-processing: freezing inlines functions, and its mark would be lost.
         predict = convert_variables_to_constants_v2(_prediction(detector).get_concrete_function(spec), lower_control_flow=False)
-    return _with_postprocess(detector, predict, postprocess, arrange=PostProcessOutputs._asdict).get_concrete_function(spec)
+    functions = {}
+    for flavour in flavours:
+        if flavour == "nms":
+            assert postprocess is not None
+            infer = _with_postprocess(detector, predict, postprocess, arrange=PostProcessOutputs._asdict)
+        else:
+            infer = _with_boxes(detector, predict, flavour)
+        functions[flavour] = infer.get_concrete_function(spec)
+    return functions
+
+
+def tflite_function(detector: SsdDetector, postprocess: DetectionPostProcess) -> ConcreteFunction:
+    """The function of the flavour `nms`."""
+    return tflite_functions(detector, ["nms"], postprocess)["nms"]
 
 
 def api_tflite_function(detector: SsdDetector, postprocess: DetectionPostProcess) -> ConcreteFunction:
@@ -55,6 +74,20 @@ def _with_postprocess(
     def infer(image: tf.Tensor) -> Any:
         encodings, scores = predict(image)
         return arrange(postprocess(encodings, scores, tf.constant(anchors, name="anchors")))
+
+    return infer
+
+
+def _with_boxes(detector: SsdDetector, predict: Callable[[tf.Tensor], Any], flavour: Flavour) -> Any:
+    """A `tf.function` from the image to encodings or boxes, and scores without background; builtin operations only."""
+
+    @tf.function(autograph=False)
+    def infer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        boxes, scores = predict(image)
+        if flavour == "decoded":
+            boxes = detector.decode(boxes)
+        scores = scores[..., 1:] if detector.postprocessing.has_background else scores
+        return dict(zip(OUTPUTS[flavour], (boxes, scores), strict=True))
 
     return infer
 

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 
-from export import tflite
+from export import tflite, tflite_export
 from export.convert import TfliteConverter
 from export.model import TrainedModel
 from export.tail import postprocess_operator, unpack
@@ -148,6 +148,7 @@ def test_an_error_on_the_way_leaves_no_file(model: TrainedModel, tmp_path: Path,
         raise RuntimeError("converter")
 
     monkeypatch.setattr(TfliteConverter, "float32", lambda self: b"model")
+    monkeypatch.setattr(tflite_export, "with_metadata", lambda content, metadata: content)
     monkeypatch.setattr(TfliteConverter, "fp16", fail)
     with pytest.raises(RuntimeError, match="converter"):
         export_tflite(model, tmp_path / "out", TfliteOptions(types=("float32", "fp16"), num_parity_images=0))
@@ -174,7 +175,7 @@ def test_the_command_makes_what_is_asked_for(trained_folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--types=float32,int4", "comma list of float32, fp16, int8, got 'float32,int4'"),
+        ("--types=float32,int4", "comma list of float32, fp16, dynamic, int8, int16, got 'float32,int4'"),
         ("--types=", "comma list"),
         ("--max_detections=0", "must be a whole number from 1, got '0'"),
         ("--num_calibration_images=many", "got 'many'"),
