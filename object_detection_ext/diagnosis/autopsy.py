@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -125,14 +126,14 @@ def run_autopsy(
     except InputError as error:
         return Autopsy((Stage("classes", Outcome.BROKEN, str(error), "mend the label map"),))
     try:
-        task, num_files = examiner.task(on_train_records=on_train_records)
-        batches = examiner.batches(task)
-        stages, truth_holds = examine_truth(task, batches, num_files=num_files, label_map=maps[0], train_map=maps[1])
+        sample = examiner.sample(of_training=on_train_records)
+        batches = examiner.batches(sample)
+        stages, truth_holds = examine_truth(sample.task, batches, num_files=sample.num_files, label_map=maps[0], train_map=maps[1])
     except InputError as error:
         return Autopsy((Stage("records", Outcome.BROKEN, str(error), "mend the records; the doctor lists all that is wrong with them"),))
     if prefix is None or not truth_holds:
         return Autopsy(tuple(stages))
-    checkpoint_stages, trials = examiner.examine_checkpoint(task, prefix, may_use_train_records=not on_train_records)
+    checkpoint_stages, trials = examiner.examine_checkpoint(sample, prefix, may_use_train_records=not on_train_records)
     return Autopsy(tuple(stages), tuple(checkpoint_stages), tuple(trials))
 
 
@@ -171,6 +172,14 @@ def examine_predictions(
     return stages, trials
 
 
+class _Sample(NamedTuple):
+    """The images that are looked at."""
+
+    task: DetectionTask
+    num_files: int
+    num_images: int
+
+
 @dataclass(frozen=True)
 class _Examiner:
     """A config with the detector that it describes, and how much to look at."""
@@ -182,17 +191,17 @@ class _Examiner:
     num_images: int
     watch: Watch
 
-    def examine_checkpoint(self, task: DetectionTask, prefix: str, *, may_use_train_records: bool) -> tuple[list[Stage], list[Trial]]:
+    def examine_checkpoint(self, sample: _Sample, prefix: str, *, may_use_train_records: bool) -> tuple[list[Stage], list[Trial]]:
         averaged = self.config.proto.eval_config.use_moving_averages
         try:
-            checkpoints.restore_network(task.network, prefix, use_moving_averages=averaged)
+            checkpoints.restore_network(self.detector.network, prefix, use_moving_averages=averaged)
         except InputError as error:
             return [Stage("weights", Outcome.BROKEN, str(error), "give the checkpoint that was trained with this config")], []
-        run = self.probe(self.batches(task), variants=input_variants(self.detector))
-        stages, trials = examine_predictions(run, task, others=lambda: self._other_averages(task, prefix, averaged))
+        run = self.probe(self.batches(sample), variants=input_variants(self.detector))
+        stages, trials = examine_predictions(run, sample.task, others=lambda: self._other_averages(sample, prefix, averaged))
         stages.insert(0, self._weights(prefix))
         if may_use_train_records and trials[0].score.map_50 < LEARNT and self.config.proto.HasField("train_input_reader"):
-            checkpoints.restore_network(task.network, prefix, use_moving_averages=averaged)
+            checkpoints.restore_network(self.detector.network, prefix, use_moving_averages=averaged)
             stages.append(self._train_stage())
         return stages, trials
 
@@ -206,13 +215,13 @@ class _Examiner:
             num_steps=self.config.proto.train_config.num_steps,
         )
 
-    def _other_averages(self, task: DetectionTask, prefix: str, averaged: bool) -> list[Trial]:
+    def _other_averages(self, sample: _Sample, prefix: str, averaged: bool) -> list[Trial]:
         """The weights that the config does not evaluate: raw ones in place of moving averages, or the other way round."""
         try:
-            checkpoints.restore_network(task.network, prefix, use_moving_averages=not averaged)
+            checkpoints.restore_network(self.detector.network, prefix, use_moving_averages=not averaged)
         except InputError:  # no averages are stored
             return []
-        score = _score(self.probe(self.batches(task)), task)
+        score = _score(self.probe(self.batches(sample)), sample.task)
         if averaged:
             advice = "set eval_config.use_moving_averages: false, or train until the averages have followed (moving_average_decay)"
             return [Trial("weights instead of their averages", score, advice)]
@@ -222,8 +231,8 @@ class _Examiner:
         """Whether the network knows the images that it was trained on."""
         name = "training images"
         try:
-            task, _ = self.task(on_train_records=True)
-            score = _score(self.probe(self.batches(task)), task)
+            sample = self.sample(of_training=True)
+            score = _score(self.probe(self.batches(sample)), sample.task)
         except InputError as error:
             return Stage(name, Outcome.SKIPPED, str(error))
         message = f"mAP {score.map:.3f}, mAP@.5 {score.map_50:.3f}"
@@ -231,13 +240,13 @@ class _Examiner:
             return Stage(name, Outcome.NOTE, f"{message}: it knows them; those of evaluation differ, or it has learnt these by heart")
         return Stage(name, Outcome.NOTE, f"{message}: it does not know them either")
 
-    def task(self, *, on_train_records: bool) -> tuple[DetectionTask, int]:
-        """A task over an even sample of the records, and the number of record files.
+    def sample(self, *, of_training: bool) -> _Sample:
+        """An even sample of the records.
 
         Raises:
             InputError: the records are wrong.
         """
-        reader, field = self._reader(of_training=on_train_records)
+        reader, field = self._reader(of_training=of_training)
         eval_config = type(self.config.proto.eval_config)(batch_size=BATCH_SIZE)
         with self.config.locate_errors():
             index = index_records(reader.tf_record_input_reader.input_path, where=f"{field}.tf_record_input_reader.input_path")
@@ -260,17 +269,20 @@ class _Examiner:
             train_batch_size=BATCH_SIZE,
             check_input=records.raise_input_errors,
         )
-        return task, len(index.paths)
+        return _Sample(task, len(index.paths), min(len(records.index), self._num_batches * BATCH_SIZE))
 
-    def batches(self, task: DetectionTask) -> Iterator[Batch]:
+    def batches(self, sample: _Sample) -> Iterator[Batch]:
         """One pass over the sample; raises `InputError` for a record that stopped it."""
-        dataset = task.eval_dataset().take(-(-self.num_images // BATCH_SIZE))
         try:
-            yield from self.watch(dataset, self.num_images)
+            yield from self.watch(sample.task.eval_dataset().take(self._num_batches), sample.num_images)
         except tf.errors.OpError:
-            task.raise_input_errors()
+            sample.task.raise_input_errors()
             raise
-        task.raise_input_errors()
+        sample.task.raise_input_errors()
+
+    @property
+    def _num_batches(self) -> int:
+        return -(-self.num_images // BATCH_SIZE)
 
     def label_map(self, *, of_training: bool) -> LabelMap | None:
         """The label map of a reader; None where it has none."""

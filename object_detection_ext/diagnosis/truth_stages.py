@@ -162,7 +162,7 @@ def nms_stage(tally: TruthTally, categories: Mapping[int, str]) -> Stage:
     lost = sum(int((~survives & ~truth.is_crowd).sum()) for survives, truth in zip(tally.survives, truths, strict=True))
     total = sum(int((~truth.is_crowd).sum()) for truth in truths)
     score = score_images(truths, [_certain(found) for found in tally.after_nms], categories)
-    message = f"ground truth through NMS scores mAP {score.map:.3f}; {lost:,} of {total:,} objects are lost to others or to its limits"
+    message = f"ground truth through NMS scores mAP {score.map:.3f}; it and its limits lose {lost:,} of {total:,} objects"
     if score.map < _USABLE:
         advice = (
             f"look at batch_non_max_suppression: score_threshold {post.score_threshold:g}, iou_threshold {post.iou_threshold:g}, "

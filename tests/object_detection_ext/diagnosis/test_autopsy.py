@@ -61,8 +61,18 @@ def config(tiny_config_path, tmp_path, scene) -> Config:
     return load_config(tiny_config_path)
 
 
-def test_records_alone(config):
-    result = run_autopsy(config)
+@pytest.mark.parametrize(
+    "override",
+    [
+        "",
+        "image_resizer { keep_aspect_ratio_resizer { min_dimension: 64 max_dimension: 64 pad_to_max_dimension: true } }",
+        "encode_background_as_zeros: false post_processing { score_converter: SOFTMAX } "
+        "loss { classification_loss { weighted_softmax { } } }",
+    ],
+    ids=["stock", "padded", "softmax"],
+)
+def test_records_alone(config, override):
+    result = run_autopsy(config.merged(f"model {{ ssd {{ {override} }} }}", source="test"))
     assert result.first_broken is None and result.findings("c") == []
     assert [stage.name for stage in result.stages][-1] == "all together"
     assert all(stage.outcome is Outcome.OK for stage in result.stages), str(result)

@@ -36,7 +36,7 @@ def test_a_crowd_is_asked_of_nobody(tiny_task, scene):
     assert first_broken(stages) is None
     assert all("mAP 1.000" in stage.message for stage in stages[4:])
     assert "6 crowds left out" in stages[4].message
-    assert "0 of 12 objects" in stages[5].message
+    assert "lose 0 of 12 objects" in stages[5].message
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_two_of_one_class_in_one_place_are_one_after_nms(tiny_task, scene):
     stages, _ = examine_truth(tiny_task, two_alike.batches(same), num_files=1)
     nms = stages[5]
     assert (nms.name, nms.outcome) == ("NMS", Outcome.NOTE)
-    assert "2 of 12 objects are lost" in nms.message
+    assert "lose 2 of 12 objects" in nms.message
 
 
 def test_nms_that_lets_nothing_through(with_detector, scene):
     stages, _ = examine_truth(with_detector(score_threshold=1.0), scene.batches(), num_files=1)
     broken = first_broken(stages)
-    assert broken.name == "NMS" and "mAP 0.000; 12 of 12 objects are lost" in broken.message
+    assert broken.name == "NMS" and "mAP 0.000; it and its limits lose 12 of 12 objects" in broken.message
     assert "score_threshold 1," in broken.advice
 
 
