@@ -110,7 +110,7 @@ def _common(setting: Setting) -> dict[str, Any]:
 
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> str:
-    cells = [_COLUMNS]
+    cells: list[tuple[str, ...]] = [_COLUMNS]
     for row in rows:
         numbers = [row["median_ms"], row.get("p90_ms", row.get("p95_ms")), row["first_ms"], row["load_ms"], row["images_per_second"]]
         if numbers[0] is None:

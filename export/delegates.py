@@ -1,7 +1,7 @@
 """Which operations of a model each delegate takes, by name and number type: what is left runs on the CPU.
 
-The lists are the delegates' own; each says where it is from. A delegate also looks at strides, shapes and versions, and a phone's driver may refuse
-more, so that a list says what cannot be taken rather than what will be.
+The lists are the delegates' own; each says where it is from. A delegate also looks at strides, shapes and versions, and a phone's driver
+may refuse more: a list says what cannot be taken rather than what will be.
 """
 
 from __future__ import annotations
