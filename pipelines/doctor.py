@@ -66,7 +66,9 @@ def _examine(arguments: argparse.Namespace) -> Examination:
         return examine_config(config, num_workers=arguments.num_workers)
     if arguments.records:
         return examine_records(arguments.records, arguments.label_map, num_workers=arguments.num_workers)
-    return examine_source(arguments.source, arguments.format, arguments.label_map, num_workers=arguments.num_workers)
+    return examine_source(
+        arguments.source, arguments.format, arguments.label_map, annotations=arguments.annotations, num_workers=arguments.num_workers
+    )
 
 
 def _look_at_anchors(examined: Examination, arguments: argparse.Namespace) -> AnchorLook | None:
@@ -119,6 +121,9 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--format", default="auto", help="of --source: one of data_tools.create_tf_record's, or auto (default): as it looks"
     )
+    parser.add_argument(
+        "--annotations", type=Path, metavar="PATH", help="with --format, where they are; --source is then the images' folder"
+    )
     parser.add_argument("--fix", type=Path, metavar="DIR", help="write mended copies of the records, and changes.txt, into this folder")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page with pictures")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings for programs")
@@ -130,6 +135,8 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--label_map goes with --records or --source; a config names its label maps")
     if arguments.config_override and not arguments.pipeline_config_path:
         parser.error("--config_override goes with --pipeline_config_path")
+    if arguments.annotations and (not arguments.source or arguments.format == "auto"):
+        parser.error("--annotations goes with --source and --format")
     if arguments.fix and arguments.source:
         parser.error("--fix mends records; write records of --source with data_tools.create_tf_record first")
     _check_network_arguments(parser, arguments)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_tools.annotated_image import ReadOptions
 from data_tools.checks.input_size import FixedInputSize, InputSize, KeptAspectRatioInputSize, stored_size
 from data_tools.checks.label_map import NO_LABEL_MAP, check_label_map
 from data_tools.checks.scan import EVAL, TRAIN, RecordSet, Scan, ScanSettings, scan_records, scan_source
@@ -59,30 +60,48 @@ def examine_records(patterns: Sequence[str], label_map_path: str | None, *, num_
     return Examination(scan_records(record_sets, ScanSettings(), findings=findings, num_workers=num_workers), record_sets)
 
 
-def examine_source(folder: Path, format_name: str, label_map_path: str | None, *, num_workers: int = 1) -> Examination:
+def examine_source(
+    folder: Path, format_name: str, label_map_path: str | None, *, annotations: Path | None = None, num_workers: int = 1
+) -> Examination:
     """Checks every image and annotation of a folder in any format that `data_tools.create_tf_record` reads.
+
+    Args:
+        folder: a data set whose layout shows where images and annotations are; with `annotations`, the folder of images.
+        format_name: a format's name, or "auto".
+        label_map_path: of the classes, if there is one already.
+        annotations: file or folder, as the format says.
+        num_workers: processes.
 
     Raises:
         InputError: the folder is laid out as no format, or as more than one, or its annotations cannot be opened at all.
     """
     from data_tools.format_table import FORMATS  # XML, YAML and JSON readers, which nobody else here needs
 
-    if not folder.is_dir():
-        raise InputError(f"--source {folder} is not a folder; {nearest_files(str(folder))}")
     if format_name not in ("auto", *FORMATS):
         raise InputError(f"--format must be auto or one of {', '.join(sorted(FORMATS))}, got {format_name!r}")
-    names = sorted(FORMATS) if format_name == "auto" else [format_name]
-    found = {name: options for name in names if (options := FORMATS[name].recognise(folder)) is not None}
-    if len(found) != 1:
-        what = f"can be read as {', '.join(found)}; choose one with --format" if found else f"is not laid out as {', '.join(names)}"
-        raise InputError(f"--source {folder} {what}")
-    ((name, options),) = found.items()
+    if not folder.is_dir():
+        raise InputError(f"--source {folder} is not a folder; {nearest_files(str(folder))}")
+    if annotations is None:
+        name, options = _recognise(folder, sorted(FORMATS) if format_name == "auto" else [format_name])
+    else:
+        name, options = format_name, ReadOptions(folder, annotations)
     print(f"{folder} is read as {name}: images in {options.images}, annotations in {options.annotations}", file=sys.stderr)
     findings = FindingCollector()
     label_map = _given_label_map(label_map_path, findings)
     source = FORMATS[name].read(options)
     given = {"label_map": label_map, "label_map_path": label_map_path or ""}
     return Examination(scan_source(source, **given, findings=findings, num_workers=num_workers), ())
+
+
+def _recognise(folder: Path, names: Sequence[str]) -> tuple[str, ReadOptions]:
+    from data_tools.format_table import FORMATS
+
+    found = {name: options for name in names if (options := FORMATS[name].recognise(folder)) is not None}
+    if len(found) != 1:
+        what = f"can be read as {', '.join(found)}; choose one with --format" if found else f"is not laid out as {', '.join(names)}"
+        raise InputError(f"--source {folder} {what}; or give --format and --annotations, and the folder of images as --source")
+    ((name, options),) = found.items()
+    return name, options
 
 
 def open_record_sets(config: Config, findings: FindingCollector, job: Job = EVERYTHING) -> tuple[RecordSet, ...]:

@@ -103,6 +103,7 @@ def check_boxes(
     problems: BoxProblems,
     *,
     input_size: tuple[float, float] | None,
+    unit: str = "pixels",
     classes: Sequence[str],
     place: RecordPlace,
     where: Sequence[str] = (),
@@ -114,6 +115,7 @@ def check_boxes(
         boxes: [N, 4] float32 as in `find_problems`.
         problems: what that returned.
         input_size: height and width in pixels that the image has as the network's input; None where unknown.
+        unit: of `input_size`, for messages.
         classes: N names for messages.
         place: the record, or the image file.
         where: N places in annotation files, which name the object; the record where empty.
@@ -132,7 +134,7 @@ def check_boxes(
     )
     for check, found, words in checks:
         for index in np.flatnonzero(found).tolist():
-            text = words or f"has {_sides(boxes[index], input_size)} pixels at the training size"
+            text = words or f"has {_sides(boxes[index], input_size)} {unit}"
             message = f"the box {_words(boxes[index])} {text}"
             if not where:
                 message = f"object {index} ({classes[index]}): {message}"

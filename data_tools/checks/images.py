@@ -53,7 +53,7 @@ HUGE_IMAGE = Check(
 CMYK_IMAGE = Check(
     "cmyk_image",
     Severity.WARNING,
-    "a CMYK JPEG: decoders disagree on its colours",
+    "a CMYK JPEG: not every decoder makes the same colours of it",
     "convert it to RGB, or let --fix do it",
 )
 GRAY_IMAGE = Check(

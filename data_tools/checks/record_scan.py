@@ -79,6 +79,7 @@ class RecordScanner:
             record.boxes,
             problems,
             input_size=self.input_size(height, width) if height > 0 and width > 0 else None,
+            unit="pixels" if self.input_size is stored_size else "pixels at the training size",
             classes=[class_words(each) for each in classes],
             place=place,
             image=record.name,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable, Iterator
 
 import numpy as np
 
 from data_tools.checks.scanned_set import ScannedSet
+from data_tools.checks.summary import ReaderSummary
 from object_detection_ext.findings import Check, Finding, Severity
 
 NO_RECORDS = Check("no_records", Severity.ERROR, "a set without a single record", "write the records again, or name other files")
@@ -86,7 +88,7 @@ IMBALANCE = 50  # times as many
 def check_set(scanned: ScannedSet, *, teaches: bool) -> Iterator[Finding]:
     """Yields what is wrong with a set, whatever the config says; `teaches` for one that is trained on."""
     summary = scanned.summary
-    where = ", ".join(summary.paths[:3]) + (", ..." if len(summary.paths) > 3 else "")
+    where = _words(summary)
     if not summary.num_images:
         yield NO_RECORDS(where, f"the {summary.name} set has no image")
         return
@@ -149,6 +151,13 @@ def _check_class_counts(scanned: ScannedSet, where: str) -> Iterator[Finding]:
     largest, smallest = next(iter(counts.items())), list(counts.items())[-1]
     if largest[1] >= IMBALANCE * smallest[1]:
         yield CLASS_IMBALANCE(where, f"{largest[0]!r} has {largest[1]:,} objects, {smallest[0]!r} {smallest[1]:,}")
+
+
+def _words(summary: ReaderSummary) -> str:
+    """The files of a set, or the folder of its images."""
+    if summary.is_record_set or not summary.paths:
+        return ", ".join(summary.paths[:3]) + (", ..." if len(summary.paths) > 3 else "")
+    return os.path.commonpath([os.path.dirname(path) for path in summary.paths])
 
 
 def _repeated(keys: Iterable[Hashable]) -> dict[int, int]:

@@ -160,12 +160,26 @@ def test_a_source_folder(work, capsys):
     assert "training with these cannot start: 1 error (inverted_box)" in out
 
 
+def test_a_source_whose_annotations_are_named(test_data, capsys):
+    """Nothing is wrong with tinycoco's 6 photos to evaluate on but that they are few."""
+    tiny = test_data / "tinycoco"
+    flags = ["--source", tiny / "images" / "val2017", "--annotations", tiny / "annotations" / "instances_val2017.json"]
+    code, out = run_doctor(*flags, "--format=coco", capsys=capsys)
+    assert code == 0
+    assert {line.split()[1] for line in out.splitlines() if re.match("(ERROR|WARNING) ", line)} <= {
+        "rare_class",
+        "class_imbalance",
+        "tiny_box",
+    }
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--records=a", "--source=b"], "not allowed with argument"),
         ([], "one of the arguments --pipeline_config_path --records --source is required"),
         (["--source=b", "--fix=c"], "--fix mends records"),
+        (["--source=b", "--annotations=c"], "--annotations goes with --source and --format"),
         (["--pipeline_config_path=a", "--label_map=b"], "--label_map goes with --records or --source"),
         (["--records=a", "--config_override=b"], "--config_override goes with --pipeline_config_path"),
         (["--records=a", "--max_findings=-1"], "must be a whole number from 0, got '-1'"),
