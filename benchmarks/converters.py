@@ -3,8 +3,8 @@
     python -m benchmarks.converters --coco_dir DIR --reference_python DIR/bin/python [--json FILE]
 
 The reference Python is an environment in which `python -m object_detection.dataset_tools.create_coco_tf_record` runs. All sides take turns,
-one command at a time, and the minimum of each figure counts: other work on the machine only ever makes a run slower. Each command converts
-two sets, and a record's cost is the difference of the two: what the start of a process costs falls out. Whole processes are listed too.
+one command at a time, and the minimum of each figure counts: other work on the machine only ever makes a run slower. Rates are those of the
+conversion of the larger set, timed inside the process: without the imports, which take the original seconds. Whole processes are listed.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Run:
     format: AnnotationFormat
     side: Side
     num_images: int
+    call_wall_seconds: float  # of the conversion, without what was imported before
+    call_cpu_seconds: float  # workers and their imports included
     wall_seconds: float
     cpu_seconds: float  # of the command and its workers
     peak_mib: float  # of the process tree
@@ -59,8 +61,8 @@ class Run:
 class Rate:
     """What the runs of a side say of one format; the minimum of each figure counts."""
 
-    records_per_cpu_second: float  # start of the process left out
-    records_per_second: float  # by the clock, start of the process left out
+    records_per_cpu_second: float  # of the larger set's conversion
+    records_per_second: float  # the same by the clock
     whole_cpu_seconds: float  # of the larger set
     whole_wall_seconds: float
     peak_mib_small: float
@@ -87,7 +89,14 @@ def convert(data: ConverterData, format: AnnotationFormat, *, side: Side, python
         )
     shutil.rmtree(folder)
     return Run(
-        format, side, data.num_images, measured.wall_seconds, measured.cpu_seconds, measured.peak_bytes / 2**20, load_before=load_before
+        format=format,
+        side=side,
+        num_images=data.num_images,
+        **json.loads(measured.lines[-1].text),
+        wall_seconds=measured.wall_seconds,
+        cpu_seconds=measured.cpu_seconds,
+        peak_mib=measured.peak_bytes / 2**20,
+        load_before=load_before,
     )
 
 
@@ -97,7 +106,7 @@ def _our_command(data: ConverterData, format: AnnotationFormat, side: Side, pyth
         flags += [f"--annotations={data.instances}"]
     else:
         flags += [f"--annotations={data.annotations}", f"--split_file={data.split_file}", f"--label_map={data.label_map}"]
-    return [str(python), "-m", "data_tools.create_tf_record", *flags, *OUR_FLAGS[side]]
+    return [str(python), "-m", "benchmarks.timed_call", "data_tools.create_tf_record", *flags, *OUR_FLAGS[side]]
 
 
 def _original_command(data: ConverterData, format: AnnotationFormat, python: Path, folder: Path) -> list[str]:
@@ -109,26 +118,24 @@ def _original_command(data: ConverterData, format: AnnotationFormat, python: Pat
         empty.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
         flags = [f"--{name}_image_dir={data.images}" for name in ("train", "val", "test")] + [f"--output_dir={folder}"]
         flags += [f"--train_annotations_file={data.instances}", f"--val_annotations_file={empty}", f"--testdev_annotations_file={empty}"]
-    return [str(python), "-m", f"object_detection.dataset_tools.{_ORIGINAL_SCRIPTS[format]}", *flags]
+    module = f"object_detection.dataset_tools.{_ORIGINAL_SCRIPTS[format]}"
+    return [str(python), "-P", str(ROOT / "benchmarks" / "timed_call.py"), module, *flags]
 
 
 def rate(runs: Sequence[Run]) -> Rate:
     """Of the runs of one format and side, over two set sizes."""
     small, large = min(run.num_images for run in runs), max(run.num_images for run in runs)
 
-    def best(figure: str, num_images: int) -> float:
+    def best(figure: str, num_images: int = large) -> float:
         return min(getattr(run, figure) for run in runs if run.num_images == num_images)
 
-    def per_second(figure: str) -> float:
-        return (large - small) / (best(figure, large) - best(figure, small))
-
     return Rate(
-        records_per_cpu_second=per_second("cpu_seconds"),
-        records_per_second=per_second("wall_seconds"),
-        whole_cpu_seconds=best("cpu_seconds", large),
-        whole_wall_seconds=best("wall_seconds", large),
+        records_per_cpu_second=large / best("call_cpu_seconds"),
+        records_per_second=large / best("call_wall_seconds"),
+        whole_cpu_seconds=best("cpu_seconds"),
+        whole_wall_seconds=best("wall_seconds"),
         peak_mib_small=best("peak_mib", small),
-        peak_mib_large=best("peak_mib", large),
+        peak_mib_large=best("peak_mib"),
     )
 
 
