@@ -1,4 +1,4 @@
-"""Finds objects in photos and shows them: pictures with boxes, labels and scores, and a COCO results list."""
+"""Finds objects in photos, a video or a camera's picture and shows them: boxes, labels and scores, and a COCO results list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from object_detection_ext.command_line import positive_int, run
+from object_detection_ext.command_line import natural_int, positive_int, run
 from object_detection_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,13 +25,16 @@ class DetectOptions(NamedTuple):
     """What the command line says."""
 
     model: str
-    images: Sequence[str]
+    images: Sequence[str] | None  # None with a video or camera
     output_dir: str
     json: str | None = None
     pipeline_config_path: str | None = None
     label_map: str | None = None
     score_threshold: float = 0.5
     max_detections: int = 100
+    video: str | None = None
+    camera: int | None = None
+    max_frames: int | None = None
 
 
 class _Job(NamedTuple):
@@ -46,12 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--model", required=True, help="a .tflite, a SavedModel folder, a folder of checkpoints or one checkpoint (DIR/ckpt-1200)"
     )
-    parser.add_argument("--images", required=True, nargs="+", metavar="PATH", help="files, folders or globs ('photos/**/*.jpg')")
+    sources = parser.add_mutually_exclusive_group(required=True)
+    sources.add_argument("--images", nargs="+", metavar="PATH", help="files, folders or globs ('photos/**/*.jpg')")
+    sources.add_argument("--video", metavar="FILE", help="a video; the one with boxes and the frame rate is written to --output_dir")
+    sources.add_argument("--camera", type=natural_int, metavar="N", help="number of a camera (0), until Ctrl-C or --max_frames")
+    parser.add_argument("--max_frames", type=positive_int, metavar="N", help="of --video or --camera, no more than so many frames")
     parser.add_argument("--output_dir", required=True, help="folder for the pictures, named as the photos; not the folder of the photos")
     parser.add_argument(
         "--json",
         metavar="FILE",
-        help="all detections as a COCO results list; image_id is the file name without suffix, as a number if it is one",
+        help="all detections as a COCO results list; image_id is the file name without suffix, a number if it is one, or the frame, from 0",
     )
     parser.add_argument("--pipeline_config_path", metavar="F", help="for a checkpoint without pipeline.config beside it")
     parser.add_argument("--label_map", metavar="F", help="label map, or one name a line; needed only where the model's own is not found")
@@ -72,11 +79,17 @@ def detect(options: DetectOptions) -> int:
     """Runs the command and returns its exit code.
 
     Raises:
-        InputError: no image, no model, a picture would overwrite a photo, or no photo could be read.
+        InputError: no image, video, camera or model, a picture would overwrite a photo, or no photo could be read.
     """
     from pipelines.detector import Detector
     from pipelines.image_files import find_images
 
+    if options.images is None:
+        from pipelines.detect_video import detect_video
+
+        return detect_video(options)
+    if options.max_frames is not None:
+        raise InputError("--max_frames goes with --video or --camera")
     jobs = plan(find_images(options.images), Path(options.output_dir), json_file=Path(options.json) if options.json else None)
     detector = Detector.load(options.model, pipeline_config_path=options.pipeline_config_path, label_map=options.label_map)
     if not detector.names:
@@ -98,7 +111,7 @@ def detect(options: DetectOptions) -> int:
     if not num_read:
         raise InputError(f"none of the {len(jobs)} images could be read")
     if options.json:
-        _write_json(results, Path(options.json))
+        write_json(results, Path(options.json))
     skipped = f", {len(jobs) - num_read} skipped" if num_read < len(jobs) else ""
     print(f"{num_drawn} objects with a score of {options.score_threshold:g} or more in {num_read} images{skipped}: {options.output_dir}")
     return 0
@@ -218,7 +231,8 @@ def _scaled(detection: Detection, y_scale: float, x_scale: float) -> Detection:
     return detection._replace(box=(y_min * y_scale, x_min * x_scale, y_max * y_scale, x_max * x_scale))
 
 
-def _write_json(results: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write_json(results: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes a COCO results list, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
