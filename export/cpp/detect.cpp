@@ -114,7 +114,8 @@ std::vector<char> Quantise(const std::vector<float>& pixels, const InputSpec& sp
   std::vector<char> stored(pixels.size());
   for (std::size_t i = 0; i < pixels.size(); ++i) {
     const double real = (pixels[i] - options.mean) / options.std;
-    const double value = is_identity ? std::nearbyint(pixels[i]) + least : std::nearbyint(real / scale) + static_cast<double>(spec.zero_point);
+    const double zero = static_cast<double>(spec.zero_point);
+    const double value = is_identity ? std::nearbyint(pixels[i]) + least : std::nearbyint(real / scale) + zero;
     const Stored number = static_cast<Stored>(std::clamp(value, least, most));
     std::memcpy(&stored[i], &number, 1);
   }
