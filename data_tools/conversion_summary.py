@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from data_tools.tf_record import EncodedImage
+from object_detection_ext.errors import one_line
 
 _MAX_KEPT = 50  # messages of one kind
 
@@ -135,7 +136,7 @@ def report(summary: Summary, *, seconds: float) -> None:
     """Prints the messages on stderr and the summary on stdout."""
     for messages in (summary.notes, summary.broken_boxes):
         for message in messages.kept:
-            print(message, file=sys.stderr)
+            print(one_line(message), file=sys.stderr)
         if messages.count > len(messages.kept):
             print(f"... and {messages.count - len(messages.kept):,} more like this", file=sys.stderr)
     print(f"{summary.num_images:,} images, {summary.num_negatives:,} of them without objects, in {seconds:.1f} s")

@@ -65,3 +65,10 @@ def test_report(capsys):
         "1 images were left out, as all of their boxes are broken",
         "a",
     ]
+
+
+def test_what_a_message_quotes_does_not_reach_the_terminal(capsys):
+    summary = example()
+    summary.notes.add(["a.csv:3: \x1b[2Jcat\nerror: all is lost"])
+    report(summary, seconds=1.25)
+    assert "a.csv:3: \\x1b[2Jcat error: all is lost\n" in capsys.readouterr().err

@@ -255,6 +255,16 @@ def image_of(small: SmallSet) -> Path:
     return min(path for path in small.options.images.rglob("*") if path.suffix == ".jpg")
 
 
+@pytest.mark.parametrize("bad", ["c\x1b[2J.jpg", "c\n.jpg", "c\udcff.jpg"])
+def test_image_files_whose_names_cannot_be_printed(with_images, bad, root):
+    """Where the folder is the list of images, they are refused; elsewhere nothing names them."""
+    small = SMALL_SETS[with_images](root)
+    save_image(root / "d.jpg")
+    (root / "d.jpg").rename(image_of(small).parent / bad)
+    messages = read(with_images, small, root)
+    assert bool(messages) == (with_images.partition("-")[0] in NOTED_NEGATIVES)
+
+
 @pytest.mark.parametrize("target", ["secret.jpg", "/dev/zero", "no such file"])
 def test_an_image_that_is_a_link_out_of_the_folder(with_images, target, root):
     small = SMALL_SETS[with_images](root)
