@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,10 +134,7 @@ def _input(metadata: DetectorMetadata) -> Table:
     size = {schema.ImageSize.WIDTH: np.uint32(width), schema.ImageSize.HEIGHT: np.uint32(height)}
     color_space = schema.ColorSpace.RGB if channels == 3 else schema.ColorSpace.GRAYSCALE
     image = {schema.ImageProperties.COLOR_SPACE: np.int8(color_space), schema.ImageProperties.DEFAULT_SIZE: Table(size)}
-    normalization = {
-        schema.NormalizationOptions.MEAN: _per_channel(metadata.mean),
-        schema.NormalizationOptions.STD: _per_channel(metadata.std),
-    }
+    normalization = dict(zip(schema.NormalizationOptions, _per_channel(metadata), strict=True))
     how = "stretched to the input's size"
     if metadata.fitting is not None:
         how = f"scaled with its aspect ratio kept and padded at the bottom and the right, as {metadata.fitting.to_json()}"
@@ -210,10 +207,11 @@ def _detector_options(decoding: RawDecoding) -> bytes:
     return pack_table(Table(root), schema.DETECTOR_METADATA_IDENTIFIER)
 
 
-def _per_channel(values: Iterable[float]) -> np.ndarray:
-    """One number where all are equal: MediaPipe takes no others."""
-    numbers = np.array(tuple(values), np.float32)
-    return numbers[:1] if np.all(numbers == numbers[0]) else numbers
+def _per_channel(metadata: DetectorMetadata) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations; one of each where all channels have the same: MediaPipe takes no others."""
+    mean, std = np.array(metadata.mean, np.float32), np.array(metadata.std, np.float32)
+    is_one = bool(np.all(mean == mean[0]) and np.all(std == std[0]))
+    return (mean[:1], std[:1]) if is_one else (mean, std)
 
 
 def _tensor(name: str, description: str, content: Table, *, units: Sequence[Table] = (), files: Sequence[Table] = ()) -> Table:

@@ -69,7 +69,7 @@ class Detector:
         config = given_config or _config_near(model)
         names = find_names(model, config=config, label_map=given_map)
         if model.suffix == ".tflite":
-            return Detector(TfliteRunner(model), names)
+            return Detector(TfliteRunner(model, config), names)
         quiet_tensorflow()
         if (model / "saved_model.pb").is_file():
             return Detector(saved_model_runner(model), names)

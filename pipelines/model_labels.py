@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from export.input_metadata import read_input_metadata
 from object_detection_ext.errors import InputError
 
 _FILES = ("label_map.pbtxt", "labels.txt", "labelmap.txt")
+_MAX_LABELS_SIZE = 1 << 20  # of a file inside a model, unpacked
 
 
 def find_names(model: Path, *, config: Path | None = None, label_map: Path | None = None) -> Mapping[int, str]:
     """Label id to name; empty where nothing is found.
 
-    Looked for in this order: `label_map`; the text file inside a `.tflite`; `label_map.pbtxt`, `labels.txt` or `labelmap.txt` beside the
+    Looked for in this order: `label_map`; the labels inside a `.tflite`; `label_map.pbtxt`, `labels.txt` or `labelmap.txt` beside the
     model or in its folder; the label map that the pipeline.config names.
 
     Raises:
@@ -47,9 +50,22 @@ def read_names(path: Path) -> Mapping[int, str]:
 
 
 def _names_inside(model: Path) -> Mapping[int, str]:
-    with zipfile.ZipFile(model) as archive:
-        files = sorted(name for name in archive.namelist() if name.endswith(".txt"))
-        return _names_of_lines(archive.read(files[0]).decode("utf-8").splitlines()) if files else {}
+    """The names in the file that the metadata calls the labels, else in the first text file of the appended zip."""
+    metadata = read_input_metadata(model.read_bytes(), model)
+    named = metadata.labels_file if metadata is not None else ""
+    try:
+        with zipfile.ZipFile(model) as archive:
+            files = sorted(name for name in archive.namelist() if name == named or name.endswith(".txt"))
+            if not files:
+                return {}
+            file = named if named in files else files[0]
+            with archive.open(file) as stream:
+                content = stream.read(_MAX_LABELS_SIZE + 1)
+        if len(content) > _MAX_LABELS_SIZE:
+            raise InputError(f"{model}: its labels ({file!r}) are more than {_MAX_LABELS_SIZE >> 20} MiB")
+        return _names_of_lines(content.decode("utf-8").splitlines())
+    except (zipfile.BadZipFile, zlib.error, UnicodeDecodeError, NotImplementedError, EOFError, RuntimeError) as error:
+        raise InputError(f"{model}: the labels in it cannot be read: {error}") from error
 
 
 def _names_of_lines(lines: Iterable[str]) -> Mapping[int, str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from export.quiet import native_output_hidden
-from object_detection_ext.data.bilinear import resize_bilinear
 from object_detection_ext.errors import InputError
+from pipelines.model_input import find_input
 
 if TYPE_CHECKING:
     from object_detection_ext.models.detector import SsdDetector
@@ -33,28 +33,30 @@ Runner = Callable[[np.ndarray], RawDetections]  # of an image [H, W, 3] uint8
 class TfliteRunner:
     """A `.tflite` that ends in `TFLite_Detection_PostProcess`, or whose outputs carry its names.
 
-    The image is stretched to the input size as in training. A float32 input gets [-1, 1], the range of MobileNet feature extractors; a
-    uint8 or int8 input gets the same, quantised by the input's own scale and zero point.
+    The image is fitted and normalised as in training, see `model_input`; for a uint8 or int8 input it is then quantised by the input's own
+    scale and zero point. `config` is the model's pipeline.config, for files without metadata.
 
     Raises:
         InputError: it is not a detector, or cannot be run; says what was found.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, config: Path | None = None) -> None:
         content = path.read_bytes()
         self._interpreter = _interpreter(content, path)
         self._input = self._checked_input(path)
+        self._model_input = find_input(content, path, config)
+        self._check_fitting(path)
         self._outputs = _postprocess_outputs(content) or self._outputs_by_name(path)
 
     def __call__(self, image: np.ndarray) -> RawDetections:
         _, height, width, _ = self._input["shape"]
-        pixels = resize_bilinear(image, (int(height), int(width)))
-        self._interpreter.set_tensor(self._input["index"], as_input(pixels, self._input)[np.newaxis])
+        fitted = self._model_input.fit(image, (int(height), int(width)))
+        self._interpreter.set_tensor(self._input["index"], self._model_input.values(fitted.pixels, self._input)[np.newaxis])
         self._interpreter.invoke()
         boxes, classes, scores, count = (self._interpreter.get_tensor(index) for index in self._outputs)
         num_detections = round(float(count.reshape(-1)[0]))
         class_ids = classes.reshape(-1)[:num_detections].astype(np.int64) + 1
-        return RawDetections(boxes.reshape(-1, 4)[:num_detections], class_ids, scores.reshape(-1)[:num_detections])
+        return RawDetections(boxes.reshape(-1, 4)[:num_detections] / fitted.share, class_ids, scores.reshape(-1)[:num_detections])
 
     def _checked_input(self, path: Path) -> dict[str, Any]:
         inputs = self._interpreter.get_input_details()
@@ -64,6 +66,14 @@ class TfliteRunner:
         if inputs[0]["dtype"] not in (np.float32, np.uint8, np.int8):
             raise InputError(f"{path}: the input must be float32, uint8 or int8, found {found}")
         return inputs[0]
+
+    def _check_fitting(self, path: Path) -> None:
+        fitting, (height, width) = self._model_input.fitting, self._input["shape"][1:3]
+        if fitting is not None and not fitting.max_dimension == height == width:
+            raise InputError(
+                f"{path}: images are to be padded to {fitting.max_dimension}x{fitting.max_dimension} (its metadata or pipeline.config), "
+                f"but its input is {_describe(self._input)}"
+            )
 
     def _outputs_by_name(self, path: Path) -> list[int]:
         outputs = self._interpreter.get_output_details()
@@ -144,18 +154,6 @@ def _interpreter(content: bytes, path: Path) -> Any:
         except (ValueError, RuntimeError) as error:
             refusal = error
     raise InputError(f"{path}: the TFLite runtime refuses this file: {str(refusal).splitlines()[0]}") from refusal
-
-
-def as_input(pixels: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
-    """Pixels `[h, w, 3]` float32 in [0, 255] in the dtype and range of the input tensor."""
-    dtype = tensor["dtype"]
-    if dtype == np.float32:
-        return pixels * np.float32(2 / 255) - np.float32(1)
-    scale, zero_point = tensor["quantization"]
-    limits = np.iinfo(dtype)
-    if not scale or abs(scale * 255 - 2) < 0.02:  # one step a grey level: the pixels themselves, as an app on a phone passes them
-        return np.clip(np.round(pixels) + limits.min, limits.min, limits.max).astype(dtype)
-    return np.clip(np.round((pixels * (2 / 255) - 1) / scale) + zero_point, limits.min, limits.max).astype(dtype)
 
 
 def _postprocess_outputs(content: bytes) -> list[int] | None:

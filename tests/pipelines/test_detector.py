@@ -15,8 +15,9 @@ from PIL import Image
 from object_detection_ext.errors import InputError
 from object_detection_ext.types import Detections
 from pipelines.detector import Detection, Detector
+from pipelines.model_input import ModelInput
 from pipelines.model_labels import find_names
-from pipelines.model_runners import RawDetections, as_input, checkpoint_runner
+from pipelines.model_runners import RawDetections, checkpoint_runner
 
 NAMES = "red\ngreen\nblue\n"
 
@@ -56,7 +57,7 @@ def test_the_same_answer_from_every_kind(toy_models: Path, tmp_path: Path, model
     ids=["float", "uint8", "int8", "without quantisation", "wider range"],
 )
 def test_pixels_as_input(dtype: type, quantization: tuple[float, int], expected: list[float]) -> None:
-    values = as_input(np.array([0, 204, 255], np.float32), {"dtype": dtype, "quantization": quantization})
+    values = ModelInput().values(np.array([0, 204, 255], np.float32), {"dtype": dtype, "quantization": quantization})
     assert values.dtype == dtype
     assert values.tolist() == pytest.approx(expected, abs=1e-6)
 
