@@ -50,7 +50,7 @@ def ordered_map(function: Callable[[Item], Result], items: Sequence[Item], *, nu
         except BrokenProcessPool:
             raise ChildProcessError("a worker process died, perhaps killed for want of memory; try fewer --num_workers") from None
         finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(cancel_futures=True)  # and waits: Python's own threads would stumble over a pool that is half closed
 
 
 def _apply(chunk: Sequence[Any]) -> list[Any]:

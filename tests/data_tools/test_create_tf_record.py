@@ -314,7 +314,7 @@ def test_a_stopped_run_leaves_nothing_that_looks_finished(voc_set, many, output,
     process.send_signal(stop)
     _, errors = process.communicate()
     assert process.returncode == code
-    assert leaves_partials or errors.decode().splitlines()[-1] == "interrupted"
+    assert leaves_partials or errors.decode().splitlines()[-1] == "interrupted", errors.decode()
     assert [path for path in output.parent.iterdir() if not path.name.startswith(".")] == [earlier]
     assert earlier.read_bytes() == b"earlier"
     assert bool(list(output.parent.glob(".*.partial"))) == leaves_partials
