@@ -19,7 +19,7 @@ from export.quantization.fidelity import OutputFidelity
 from export.quantization.int8 import Quantizer
 from export.quiet import native_output_hidden
 from export.tail import Halves, cut, join
-from export.tflite_file import finish
+from export.tflite_file import finish, order_outputs
 from export.tflite_graph import ConcreteFunction
 
 _CHECKED_EVERY = 8  # images: one of so many is kept apart to measure int16 with
@@ -118,7 +118,8 @@ class TfliteConverter:
     @cached_property
     def _lowered(self) -> bytes:
         with native_output_hidden():
-            return self._converter().convert()
+            content = self._converter().convert()
+        return content if self.flavour == "nms" else order_outputs(content, OUTPUTS[self.flavour])
 
     @cached_property
     def _halves(self) -> Halves:

@@ -35,7 +35,7 @@ class ExportedModel:
             self._runner = self._interpreter.get_signature_runner(SIGNATURE)
         self._dtype = self._runner.get_input_details()[INPUT_NAME]["dtype"]
         self._detector = detector
-        self.flavour = flavour_of(self._runner.get_output_details(), path)
+        self.flavour: Flavour = flavour_of(self._runner.get_output_details(), path)
 
     def __call__(self, inputs: np.ndarray) -> Outputs:
         """Outputs by name for [h, w, C] float32; a file with an 8-bit input gets the pixels."""

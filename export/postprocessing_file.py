@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +32,7 @@ def postprocessing_json(detector: SsdDetector) -> str:
     """
     anchors = np.asarray(box_ops.corners_to_centers(tf.constant(detector.anchors)))
     settings = dataclasses.asdict(outside_suppression(detector.postprocessing))
-    coder = {"type": type(detector.box_coder).__name__, **dataclasses.asdict(detector.box_coder)}  # pyright: ignore[reportArgumentType]
+    box_coder: Any = detector.box_coder  # a protocol; all of them are dataclasses
+    coder = {"type": type(box_coder).__name__, **dataclasses.asdict(box_coder)}
     rows = [[round(float(value), 9) for value in row] for row in anchors]
     return json.dumps({"box_coder": coder, "non_max_suppression": settings, "anchors": rows}) + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -22,8 +22,8 @@ _QUANTIZED = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType
 def finish(content: bytes, postprocess: DetectionPostProcess | None, *, outputs: Sequence[str] = OUTPUTS["nms"]) -> bytes:
     """Names the inputs, outputs and layers of a converted detector, and puts the outputs of `TFLite_Detection_PostProcess` in order.
 
-    The converter orders and names outputs as it likes (`StatefulPartitionedCall:<n>`), leaves the shapes of the operation's unknown,
-    and loses its `detections_per_class`, for which the runtime then takes 100.
+    The converter names outputs `StatefulPartitionedCall:<n>`, leaves the shapes of the operation's unknown, and loses
+    its `detections_per_class`, for which the runtime then takes 100.
 
     Args:
         content: A model with one input.
@@ -40,6 +40,14 @@ def finish(content: bytes, postprocess: DetectionPostProcess | None, *, outputs:
         graph.tensors[index].name = name.encode()
     graph.tensors[graph.inputs[0]].name = INPUT_NAME.encode()
     model.signatureDefs = [_signature(int(graph.inputs[0]), dict(zip(outputs, indices, strict=True)))]
+    return pack(model)
+
+
+def order_outputs(content: bytes, names: Sequence[str]) -> bytes:
+    """Puts the outputs of a model as it comes from the converter, which orders them as it likes, in the order of these names."""
+    model = unpack(content)
+    places = {entry.name.decode(): int(entry.tensorIndex) for entry in model.signatureDefs[0].outputs}
+    model.subgraphs[0].outputs = np.array([places[name] for name in names], np.int32)
     return pack(model)
 
 
@@ -69,12 +77,13 @@ def _complete(model: schema.ModelT, postprocess: DetectionPostProcess) -> list[i
 def _name_layers(graph: schema.SubGraphT) -> None:
     """Gives every tensor one name of its own: the converter joins those of all operations that it has fused. Results come first."""
     results = [int(index) for operator in graph.operators for index in operator.outputs]
-    taken: Counter[str] = Counter()
+    taken: set[str] = set()
     for index in dict.fromkeys([*results, *range(len(graph.tensors))]):
         tensor = graph.tensors[index]
-        name = tensor.name.decode().partition(";")[0].removesuffix(":0")
-        taken[name] += 1
-        tensor.name = (f"{name}_{taken[name]}" if taken[name] > 1 else name).encode()
+        stem = tensor.name.decode().partition(";")[0].removesuffix(":0")
+        name = next(name for name in itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2))) if name not in taken)
+        taken.add(name)
+        tensor.name = name.encode()
 
 
 def _signature(input_index: int, outputs: dict[str, int]) -> schema.SignatureDefT:
