@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.fast_nms and "nms" not in arguments.flavour:
         parser.error("--fast_nms is for --flavour nms")
+    if arguments.deployment_kit and ("nms" not in arguments.flavour or not set(arguments.types) - {"int16"}):
+        parser.error("--deployment_kit needs --flavour nms and a type other than int16")
     from export.quiet import quiet_tensorflow
 
     quiet_tensorflow()
@@ -49,7 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         certificate=arguments.certificate,
         allow_divergence=arguments.allow_divergence,
     )
-    print(export_tflite(model, arguments.output_directory, options, report=print).table())
+    export = export_tflite(model, arguments.output_directory, options, report=print)
+    print(export.table())
+    if arguments.deployment_kit:
+        from export.deployment_kit import kit_of_export
+
+        print(f"deployment kit for Android: {kit_of_export(model.config, export.files, arguments.deployment_kit)}")
     if "nms" in options.flavours and options.use_regular_nms and model.detector.num_classes > 2:
         print(ONE_THREAD)
     return 0
@@ -105,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         "files beyond the tolerance are not written",
     )
     add("--allow_divergence", action="store_true", help="write files that are beyond the certificate's tolerance")
+    add("--deployment_kit", metavar="DIR", help="also write a folder for an Android app: Kotlin, Gradle, an image and the boxes on it")
     add("--config_override", default="", metavar="TEXT", help="text of a pipeline.config merged over the file")
     return parser
 
