@@ -21,7 +21,8 @@ data class Found(val label: String, val score: Float, val box: RectF)
 class InterpreterDetector(context: Context, numThreads: Int = 1) : AutoCloseable {
     private val labels = context.assets.open("labels.txt").bufferedReader().readLines()
     private val interpreter = context.assets.openFd("{{model}}").use { asset ->
-        val bytes = FileInputStream(asset.fileDescriptor).channel.map(FileChannel.MapMode.READ_ONLY, asset.startOffset, asset.declaredLength)
+        val file = FileInputStream(asset.fileDescriptor).channel
+        val bytes = file.map(FileChannel.MapMode.READ_ONLY, asset.startOffset, asset.declaredLength)
         Interpreter(bytes, Interpreter.Options().setNumThreads(numThreads))
     }
     private val input = ByteBuffer.allocateDirect(HEIGHT * WIDTH * 3 * {{bytes_per_value}}).order(ByteOrder.nativeOrder())
@@ -33,7 +34,12 @@ class InterpreterDetector(context: Context, numThreads: Int = 1) : AutoCloseable
         val classes = Array(1) { FloatArray(ROWS) }
         val scores = Array(1) { FloatArray(ROWS) }
         val count = FloatArray(1)
-        val outputs = mapOf({{boxes_output}} to boxes, {{classes_output}} to classes, {{scores_output}} to scores, {{count_output}} to count)
+        val outputs = mapOf<Int, Any>(
+            {{boxes_output}} to boxes,
+            {{classes_output}} to classes,
+            {{scores_output}} to scores,
+            {{count_output}} to count,
+        )
         interpreter.runForMultipleInputsOutputs(arrayOf<Any>(input), outputs)
         return (0 until count[0].toInt()).filter { scores[0][it] >= minScore }.map { row ->
             val (top, left, bottom, right) = boxes[0][row].map { it.coerceIn(0f, 1f) }
