@@ -75,7 +75,7 @@ def test_everything_is_filled_in(models: Path, golden: np.ndarray, tmp_path: Pat
     assert ("val MEAN = floatArrayOf(127.5f, 127.5f, 127.5f)" in code) == (name == "model")
     assert f"HEIGHT * WIDTH * 3 * {4 if name == 'model' else 1})" in code
     outputs = ["0 to boxes", "1 to classes", "2 to scores", "3 to count"]
-    assert re.findall(r"\d to \w+", code) == outputs
+    assert re.findall(r"\d to [a-z]+", code) == outputs
     assert f'setModelAssetPath("{name}.tflite")' in texts["mediapipe/MediaPipeDetector.kt"]
     assert "rot, grün" in texts["README.md"]
     assert (kit / "assets" / "labels.txt").read_text(encoding="utf-8") == "rot\ngrün\n"
