@@ -105,7 +105,7 @@ def with_metadata(content: bytes, metadata: DetectorMetadata) -> bytes:
     buffer = schema_py_generated.BufferT()
     buffer.data = np.frombuffer(metadata_bytes(metadata), np.uint8)
     model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
+    model.metadata = [*(other for other in model.metadata or [] if other.name != entry.name), entry]
     return _with_file(pack(model), LABELS_FILE, "".join(f"{label}\n" for label in metadata.labels))
 
 
@@ -190,6 +190,7 @@ def _detector_options(decoding: RawDecoding) -> bytes:
         field.NUM_CLASSES: np.int32(decoding.num_classes),
         field.NUM_BOXES: np.int32(len(anchors)),
         field.NUM_COORDS: np.int32(4),
+        field.NUM_VALUES_PER_KEYPOINT: np.int32(2),  # MediaPipe aborts on others, keypoints or not
         field.X_SCALE: np.float32(coder.x_scale),
         field.Y_SCALE: np.float32(coder.y_scale),
         field.W_SCALE: np.float32(coder.width_scale),

@@ -161,6 +161,7 @@ class TensorsDecodingOptions(IntEnum):
     NUM_CLASSES = 0
     NUM_BOXES = 1
     NUM_COORDS = 2
+    NUM_VALUES_PER_KEYPOINT = 5
     X_SCALE = 6
     Y_SCALE = 7
     W_SCALE = 8

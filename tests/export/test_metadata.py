@@ -153,7 +153,7 @@ def test_anchors_for_mediapipe() -> None:
     assert [first.number(field, FLOAT) for field in range(4)] == [0.5, 0.25, 0.75, 0.125]  # x, y, width, height
     assert [second.number(field, FLOAT) for field in range(4)] == [0.5, 0.5, 1.0, 1.0]
     decoding = options.child(2)
-    assert [decoding.number(field, INT) for field in (0, 1, 2)] == [2, 2, 4]  # classes, boxes, coordinates
+    assert [decoding.number(field, INT) for field in (0, 1, 2, 5)] == [2, 2, 4, 2]  # classes, boxes, coordinates
     assert [decoding.number(field, FLOAT) for field in (6, 7, 8, 9)] == [9, 10, 4, 5]  # x, y, w, h
     assert [bool(decoding.number(field, BOOL)) for field in (10, 11)] == [True, False]  # exponential, sigmoid
 
