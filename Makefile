@@ -1,6 +1,6 @@
 # make quickstart   set up, then the main job end to end on generated pictures
 # make test         set up, then the tests
-# make test-extra   what is slow or needs more than .venv: long fuzzing, Apache Beam, a browser
+# make test-extra   what is slow or needs more than .venv: long fuzzing, Apache Beam, MediaPipe, a browser
 # make check        what CI checks before the tests: lint, format, types, layers, generated protos
 # make protos       regenerate the *_pb2.py and *_pb2.pyi from the .proto files
 # make lock         write requirements.lock from pyproject.toml (UPGRADE=--upgrade for newer versions)
@@ -21,6 +21,8 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 BEAM = build/beam
 BEAM_INSTALLED = $(BEAM)/.installed
+MEDIAPIPE = build/mediapipe
+MEDIAPIPE_INSTALLED = $(MEDIAPIPE)/.installed
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -44,13 +46,19 @@ test: $(INSTALLED)
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -q
 
 # Beam has an environment of its own: .venv stays as it is locked, and the test without TensorFlow is the stricter one.
-test-extra: $(INSTALLED) $(BEAM_INSTALLED)
+test-extra: $(INSTALLED) $(BEAM_INSTALLED) $(MEDIAPIPE_INSTALLED)
 	@$(BIN)/python -m pytest -q tests/extra --ignore tests/extra/test_beam.py
 	@$(BEAM)/bin/python -m pytest -q tests/extra/test_beam.py
 
 $(BEAM_INSTALLED): tests/extra/beam-requirements.txt
 	@rm -rf $(BEAM) && $(PYTHON) -m venv $(BEAM)
 	@$(BEAM)/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check -r $<
+	@touch $@
+
+# MediaPipe too: it runs our files in a process without our packages, as an app would.
+$(MEDIAPIPE_INSTALLED): tests/extra/mediapipe-requirements.txt
+	@rm -rf $(MEDIAPIPE) && $(PYTHON) -m venv $(MEDIAPIPE)
+	@$(MEDIAPIPE)/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check -r $<
 	@touch $@
 
 check: lint types layers protos-current
