@@ -12,6 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from export.certificate.certificate import certify
+from export.certificate.page import write_certificate_page
+from export.certificate.samples import NoImagesError
 from export.convert import TfliteConverter
 from export.exported_model import ExportedModel, largest_errors, tflite_finder
 from export.flavours import Flavour, file_stem
@@ -44,8 +47,8 @@ class TfliteOptions:
     num_parity_images: int = 50
     flavours: Sequence[Flavour] = ("nms",)
     input_type: InputType = "uint8"  # of int8 and int16
-    certificate: bool = False
-    allow_divergence: bool = False
+    certificate: bool = False  # of the files of flavour `nms`: see `export.certificate`
+    allow_divergence: bool = False  # write files that are beyond the certificate's tolerance
 
 
 class TfliteExport(NamedTuple):
@@ -87,12 +90,35 @@ def export_tflite(
             metadata = detector_metadata(detector, labels, name=model.config.proto.model.ssd.feature_extractor.type, flavour=flavour)
             path.write_bytes(with_metadata(content, metadata))
         parity, errors = _compare(detector, files, samples, max_detections=options.max_detections)
+        if options.certificate:
+            files |= _certify(model, files, folder, options, report=report)
         files["labels"] = folder / LABELS_FILE
         files["labels"].write_text("".join(f"{label}\n" for label in labels))
         if any(flavour != "nms" for flavour in options.flavours):
             files["postprocessing"] = folder / FILE_NAME
             files["postprocessing"].write_text(postprocessing_json(detector))
     return TfliteExport({name: Path(output_directory) / path.name for name, path in files.items()}, parity, errors)
+
+
+def _certify(model: TrainedModel, files: dict[str, Path], folder: Path, options: TfliteOptions, *, report: Report) -> dict[str, Path]:
+    """Writes the certificate where there are images to compare on."""
+    compared = {kind: files[kind] for kind in options.types if kind in files}
+    if not compared:
+        return {}
+    try:
+        certificate = certify(
+            model, compared, num_images=max(options.num_parity_images, 1), max_detections=options.max_detections, report=report
+        )
+    except NoImagesError as error:
+        report(f"no certificate: {error}")
+        return {}
+    report(certificate.table())
+    if not options.allow_divergence:
+        certificate.check()
+    written = {name: folder / f"certificate.{suffix}" for name, suffix in (("certificate", "json"), ("certificate_page", "html"))}
+    certificate.write_json(written["certificate"])
+    write_certificate_page(certificate, written["certificate_page"])
+    return written
 
 
 def _name(flavour: Flavour, kind: str) -> str:

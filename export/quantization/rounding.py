@@ -49,8 +49,7 @@ def round_convolution(rows: np.ndarray, moments: Moments) -> RoundedKernel:
     """
     variances = np.diag(moments.covariance)
     order = np.argsort(-variances, kind="stable")
-    damped = moments.covariance[np.ix_(order, order)] + (_DAMPING * variances.mean() + 1e-12) * np.eye(len(order))
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).T
+    upper = _root_of_inverse(moments.covariance[np.ix_(order, order)])
     scales, left = _scales(rows), rows[:, order].astype(np.float64)
     values = np.zeros_like(left)
     for column in range(left.shape[1]):
@@ -84,6 +83,18 @@ def round_depthwise(rows: np.ndarray, moments: Moments) -> RoundedKernel:
         better = found < costs
         values[better], scales[better], costs[better] = candidates[better, best[better]], tried[better], found[better]
     return _rounded(rows, values, scales, moments.mean)
+
+
+def _root_of_inverse(covariance: np.ndarray) -> np.ndarray:
+    """Upper triangle U with U^T U = C^-1, of a covariance made well enough conditioned: inputs may be dead, or equal to one another."""
+    mean = np.diag(covariance).mean()
+    if not mean > 0.0:  # nothing flows in: any rounding will do
+        return np.eye(len(covariance))
+    symmetric = 0.5 * (covariance + covariance.T) / mean
+    # U is the Cholesky factor of the inverse; from the eigenvalues, which rounding may have made negative, it always exists.
+    values, vectors = np.linalg.eigh(symmetric)
+    inverse = (vectors / (np.maximum(values, 0.0) + _DAMPING)) @ vectors.T
+    return np.linalg.cholesky(0.5 * (inverse + inverse.T)).T
 
 
 def _scales(rows: np.ndarray) -> np.ndarray:

@@ -73,3 +73,24 @@ def test_convolution_rounds_to_nearest_where_inputs_are_independent():
     rounded, nearest = round_convolution(rows, moments), round_nearest(rows, moments.mean)
     np.testing.assert_array_equal(rounded.values, nearest.values)
     np.testing.assert_allclose(rounded.mean_error, nearest.mean_error)
+
+
+@pytest.mark.parametrize("kind", ["dead", "all dead", "equal", "negative by rounding"])
+def test_convolution_of_inputs_without_full_rank(kind):
+    random = np.random.default_rng(3)
+    samples = random.normal(size=(50, 40))
+    if kind == "dead":
+        samples[:, ::3] = 0.0
+    if kind == "all dead":
+        samples[:] = 0.0
+    if kind == "equal":
+        samples[:, 20:] = samples[:, :20]
+    covariance = samples.T @ samples / 50 * 1e6
+    if kind == "negative by rounding":
+        covariance -= 1e3 * np.eye(40)  # 50 samples of 40 inputs: some eigenvalues are near 0
+    rows = random.normal(size=(8, 40))
+    rounded = round_convolution(rows, Moments(np.zeros(40), covariance))
+    assert np.abs(rows - rounded.values * rounded.scales[:, np.newaxis]).max() < 30 * rounded.scales.max()
+    if kind != "negative by rounding":
+        every = np.tile(covariance, (8, 1, 1))
+        assert variance(rows, rounded, every).sum() <= variance(rows, round_nearest(rows, np.zeros(40)), every).sum()
