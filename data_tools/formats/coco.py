@@ -132,7 +132,7 @@ class CocoReader:
         try:
             return decode_json(file.read(annotation.length))
         except InputError as error:
-            raise InputError(f"{item.where}: the file has changed since it was listed: {error}") from None
+            raise InputError(f"{item.where}: {error}; or the file has changed since it was listed") from None
 
     def _read_shape(
         self, item: AnnotatedObject, content: Mapping[str, Any], size: tuple[int, int] | None, notes: list[str]

@@ -6,6 +6,7 @@ keypoints stay in the file, and their places are noted.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,13 @@ from object_detection_ext.errors import InputError
 _LISTS = ("categories", "images", "annotations")
 _LARGEST = 1e30  # beyond any coordinate or area, and within float32
 _LARGEST_ID = 1 << 31  # of a category
+
+# An annotation whose `segmentation` is lists of numbers, three quarters of most files: passed over, since only masks need it, and they are
+# read from its place in the file. No other member may hold an object or lists of lists, no text a backslash; others take the long way.
+# Nothing is tried twice (`*+`), so that the time is linear whatever the file holds.
+_PIECE = r'[^"{}\[\]]++|"[^"\\]*+"|\[[^"{}\[\]]*+\]'
+_NUMBERS = r"\[[-+.,eE0-9 \t\n\r\[\]]*+"
+_POLYGONS = re.compile(rf'\{{(?:(?!"segmentation")(?:{_PIECE}))*+"segmentation"\s*+:\s*+({_NUMBERS})(?:{_PIECE})*+\}}')
 
 
 class CocoImage(NamedTuple):
@@ -144,7 +152,7 @@ def read_coco_file(path: Path, *, needs_annotations: bool = True) -> CocoContent
             if kinds[key] != "list":
                 stream.value()
             elif key == "annotations":
-                for index, item in enumerate(stream.items()):
+                for index, item in enumerate(stream.items(passed_over=_POLYGONS)):
                     message = content.add_annotation(index, _check_entry(item, path, key, index), stream.place())
                     if message is not None and wrong is None:
                         wrong = index, message
@@ -198,12 +206,12 @@ def _read_size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
 
 
 def _is_int(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is int  # and not bool, which is a kind of int
 
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value from JSON is a number that float32 can hold."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+    return (type(value) is float or type(value) is int) and -_LARGEST < value < _LARGEST
 
 
 def is_text(value: object) -> TypeGuard[str]:

@@ -17,7 +17,8 @@ from object_detection_ext.errors import InputError
 _BLOCK = 1 << 20  # bytes read at a time
 LARGEST_VALUE = 1 << 25  # characters of one value of a list, or of one member that is no list
 _LONGEST_TOKEN = 16  # characters that may still change their meaning with those that follow: half of -Infinity, of \ud83d\ude00
-_SPACE = re.compile(r"[ \t\n\r]*")
+_SPACES = " \t\n\r"
+_SPACE = re.compile(rf"[{_SPACES}]*")
 _TEXT_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity')
 _ENDS = frozenset(" \t\n\r,]}")  # what may follow a value
 _KINDS = {"[": "list", "{": "dict", '"': "str", "t": "bool", "f": "bool", "n": "NoneType"}
@@ -140,8 +141,13 @@ class JsonStream:
             self._fail("Expecting value")
         return _KINDS.get(character, "number")
 
-    def items(self) -> Iterator[Any]:
-        """The values of the list that comes next."""
+    def items(self, *, passed_over: re.Pattern[str] | None = None) -> Iterator[Any]:
+        """The values of the list that comes next.
+
+        Args:
+            passed_over: where it matches a whole value, the lists of numbers in its group 1, up to the last bracket, are not parsed but
+                taken for null.
+        """
         if self._next_character() != "[":
             self._fail("Expecting a list")
         self._position += 1
@@ -149,16 +155,16 @@ class JsonStream:
             self._position += 1
             return
         while True:
-            yield self.value()
+            yield self.value(passed_over)
             if self._ends("]"):
                 return
 
-    def value(self) -> Any:
-        """The value that comes next, whole."""
+    def value(self, passed_over: re.Pattern[str] | None = None) -> Any:
+        """The value that comes next, whole; `passed_over` as in `items`."""
         self._next_character()
         while True:
             try:
-                value, end = _DECODE(self._text, self._position)
+                value, end = self._decode(passed_over)
             except json.JSONDecodeError as error:
                 is_cut = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LONGEST_TOKEN
                 if self._is_last or not is_cut:
@@ -178,6 +184,22 @@ class JsonStream:
             if len(self._text) - self._position > self._largest:
                 self._fail(f"a value of more than {self._largest:,} characters")
             self._read_on()
+
+    def _decode(self, passed_over: re.Pattern[str] | None) -> tuple[Any, int]:
+        """The value at `_position` and where it ends."""
+        text = self._text
+        match = passed_over.match(text, self._position) if passed_over else None
+        if match is not None:
+            start, stop = match.start(1), text.rindex("]", *match.span(1)) + 1
+            if text.count("[", start, stop) == text.count("]", start, stop):
+                with_null = f"{text[self._position : start]}null{text[stop : match.end()]}"
+                try:
+                    value, end = _DECODE(with_null, 0)
+                    if end == len(with_null):
+                        return value, match.end()
+                except (ValueError, _NotJsonError):
+                    pass  # said below, with its place
+        return _DECODE(text, self._position)
 
     def place(self) -> tuple[int, int]:
         """First byte of the last value in the file, and number of bytes."""
@@ -209,6 +231,9 @@ class JsonStream:
     def _next_character(self) -> str:
         """The next character that is no space, at `_position` then; empty at the end of the file."""
         while True:
+            character = self._text[self._position : self._position + 1]
+            if character and character not in _SPACES:
+                return character
             match = _SPACE.match(self._text, self._position)
             self._position = match.end() if match else self._position
             if self._position < len(self._text):

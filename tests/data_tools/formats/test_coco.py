@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Keypoint, PixelBox, ReadOptions
 from data_tools.formats.coco import read_coco
+from data_tools.formats.coco_file import read_coco_file, unpack
 from object_detection_ext.errors import InputError
 
 
@@ -313,7 +315,7 @@ def test_a_file_that_changes_while_it_is_read(coco_set):
     coco_set.content["annotations"][0]["segmentation"] = [SQUARE]
     source = read_coco(ReadOptions(coco_set.images, coco_set.write(), include_masks=True))
     coco_set.annotations.write_text("{}")
-    with pytest.raises(InputError, match=r"annotations\[0\] .*: the file has changed since it was listed"):
+    with pytest.raises(InputError, match=r"annotations\[0\] .*: not valid JSON: .*; or the file has changed since it was listed"):
         source.load(source.entries[0])
 
 
@@ -377,3 +379,67 @@ def test_one_file_under_two_image_ids(coco_set):
     coco_set.content["images"][1]["file_name"] = "a.jpg"
     with pytest.raises(InputError, match=r"image id 3: 'a\.jpg' is the image of id 7 too; its annotations must have one image id"):
         load_all(coco_set)
+
+
+def listed(path: Path) -> tuple[Any, Any, Any]:
+    content = read_coco_file(path)
+    return content.images, content.categories, {id_: unpack(bytes(packed)) for id_, packed in content.annotations.items()}
+
+
+SPELLINGS = {
+    "as json.dumps writes it": lambda text: text,
+    "without spaces": lambda text: text.replace(", ", ",").replace(": ", ":"),
+    "in lines": lambda text: json.dumps(json.loads(text), indent=1),
+    "a backslash in an annotation": lambda text: text.replace('"iscrowd"', '"note": "a \\"b\\" c", "iscrowd"'),
+    "brackets in a text": lambda text: text.replace('"iscrowd"', '"note": "}], [{", "iscrowd"'),
+    "the name of the polygons as a text": lambda text: text.replace('"iscrowd"', '"note": "segmentation", "iscrowd"'),
+    "more lists": lambda text: text.replace('"iscrowd"', '"first": [1, 2], "more": [[1], [2]], "iscrowd"'),
+    "more objects": lambda text: text.replace('"iscrowd"', '"attributes": {"a": [1]}, "iscrowd"'),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_polygons_are_passed_over(coco_set, monkeypatch, spelling):
+    """What is kept of the file, places included, is the same as where all of it is parsed."""
+    polygons = [[16, 12.5, 48, 12, 48.25, 24.5e0], [-1, 2, 3, 4, 5, 6]]
+    coco_set.content["annotations"][0]["segmentation"] = polygons
+    coco_set.content["annotations"][1] = {"segmentation": polygons} | coco_set.content["annotations"][1]
+    path = coco_set.write()
+    path.write_text(SPELLINGS[spelling](path.read_text()))
+    found = listed(path)
+    monkeypatch.setattr("data_tools.formats.coco_file._POLYGONS", None)
+    assert found == listed(path)
+
+
+def test_real_polygons_are_passed_over(test_data, monkeypatch):
+    path = test_data / "tinycoco" / "annotations" / "instances_train2017.json"
+    found = listed(path)
+    monkeypatch.setattr("data_tools.formats.coco_file._POLYGONS", None)
+    assert found == listed(path)
+
+
+def test_polygons_that_are_no_numbers_are_refused_where_they_are_needed(coco_set):
+    path = coco_set.write()
+    path.write_text(path.read_text().replace('"segmentation": []', '"segmentation": [[1..2, 3]]'))
+    assert len(read_coco(ReadOptions(coco_set.images, path)).entries) == 2
+    source = read_coco(ReadOptions(coco_set.images, path, include_masks=True))
+    with pytest.raises(InputError, match=r"annotations\[0\] \(toothbrush in a\.jpg\): not valid JSON: .*; or the file has changed"):
+        source.load(source.entries[0])
+
+
+@pytest.mark.parametrize(
+    "polygons",
+    [
+        pytest.param("[" + "[1]," * 300_000 + "[1]", id="a bracket that does not close"),
+        pytest.param("[" + "[1]," * 300_000 + "[1]] {", id="an object where none can be"),
+        pytest.param("[[1]" + "]" * 300_000, id="brackets that close nothing"),
+        pytest.param("[[1, NaN]]", id="NaN"),
+    ],
+)
+def test_broken_polygons_take_no_longer(coco_set, polygons):
+    path = coco_set.write()
+    path.write_text(path.read_text().replace('"segmentation": []', f'"segmentation": {polygons}'))
+    start = time.process_time()
+    with pytest.raises(InputError, match=r"instances\.json:1: (not valid JSON|NaN is not a number)"):
+        read_coco_file(path)
+    assert time.process_time() - start < 3
