@@ -28,7 +28,7 @@ _UNSEEN = re.compile(
     + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
     + "]"
 )
-_NUMBER = re.compile(r"-?\d[\d.,]*%?")
+_NUMBER = re.compile(r"[+-]?\d[\d.,]*(?:e[+-]?\d+)?%?")
 
 
 class Markup(str):
