@@ -174,7 +174,7 @@ def table(format: AnnotationFormat, rates: Mapping[Side, Rate]) -> str:
 
 
 def speed_ratios(side: Side, rates: Mapping[Side, Rate]) -> tuple[float, float]:
-    """How many times as fast as the original a side of ours is, by CPU time or by the clock as its aim says: the conversion, the process."""
+    """How many times as fast as the original a side of ours is, by CPU time or the clock as its aim says: the conversion, the process."""
     figure, whole = {
         "cpu_seconds": ("records_per_cpu_second", "whole_cpu_seconds"),
         "wall_seconds": ("records_per_second", "whole_wall_seconds"),
