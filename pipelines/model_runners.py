@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from export.flavours import OUTPUTS
 from export.quiet import native_output_hidden
 from object_detection_ext.errors import InputError
 from pipelines.model_input import find_input
+from pipelines.outside_suppression import OutsideSuppression, flavour_by_names, load_outside_suppression
 
 if TYPE_CHECKING:
     from object_detection_ext.models.detector import SsdDetector
@@ -31,7 +33,8 @@ Runner = Callable[[np.ndarray], RawDetections]  # of an image [H, W, 3] uint8
 
 
 class TfliteRunner:
-    """A `.tflite` that ends in `TFLite_Detection_PostProcess`, or whose outputs carry its names.
+    """A `.tflite` that ends in `TFLite_Detection_PostProcess`, or whose outputs carry its names; or one without suppression, which is
+    then done here (see `outside_suppression`; that takes TensorFlow).
 
     The image is fitted and normalised as in training, see `model_input`; for a uint8 or int8 input it is then quantised by the input's own
     scale and zero point. `config` is the model's pipeline.config, for files without metadata.
@@ -46,14 +49,19 @@ class TfliteRunner:
         self._input = self._checked_input(path)
         self._model_input = find_input(content, path, config)
         self._check_fitting(path)
-        self._outputs = _postprocess_outputs(content) or self._outputs_by_name(path)
+        self._suppression: OutsideSuppression | None = None
+        self._outputs = _postprocess_outputs(content) or self._outputs_without_suppression(path) or self._outputs_by_name(path)
 
     def __call__(self, image: np.ndarray) -> RawDetections:
         _, height, width, _ = self._input["shape"]
         fitted = self._model_input.fit(image, (int(height), int(width)))
         self._interpreter.set_tensor(self._input["index"], self._model_input.values(fitted.pixels, self._input)[np.newaxis])
         self._interpreter.invoke()
-        boxes, classes, scores, count = (self._interpreter.get_tensor(index) for index in self._outputs)
+        outputs = [self._interpreter.get_tensor(index) for index in self._outputs]
+        if self._suppression is not None:
+            boxes, classes, scores = self._suppression(*outputs)
+            return RawDetections(boxes / fitted.share, classes.astype(np.int64) + 1, scores)
+        boxes, classes, scores, count = outputs
         num_detections = round(float(count.reshape(-1)[0]))
         class_ids = classes.reshape(-1)[:num_detections].astype(np.int64) + 1
         return RawDetections(boxes.reshape(-1, 4)[:num_detections] / fitted.share, class_ids, scores.reshape(-1)[:num_detections])
@@ -74,6 +82,18 @@ class TfliteRunner:
                 f"{path}: images are to be padded to {fitting.max_dimension}x{fitting.max_dimension} (its metadata or pipeline.config), "
                 f"but its input is {_describe(self._input)}"
             )
+
+    def _outputs_without_suppression(self, path: Path) -> list[int] | None:
+        """Boxes and scores of the flavours `raw` and `decoded`."""
+        outputs = {str(tensor["name"]): tensor for tensor in self._interpreter.get_output_details()}
+        flavour = flavour_by_names(list(outputs))
+        if flavour is None:
+            return None
+        boxes, scores = (outputs[name] for name in OUTPUTS[flavour])
+        if len(boxes["shape"]) != 3 or len(scores["shape"]) != 3 or boxes["shape"][1] != scores["shape"][1]:
+            raise InputError(f"{path}: outputs {_describe(boxes)} and {_describe(scores)} are no boxes [1, A, 4] and scores [1, A, K]")
+        self._suppression = load_outside_suppression(path, flavour, num_anchors=int(boxes["shape"][1]))
+        return [int(boxes["index"]), int(scores["index"])]
 
     def _outputs_by_name(self, path: Path) -> list[int]:
         outputs = self._interpreter.get_output_details()
