@@ -157,7 +157,8 @@ def test_an_error_on_the_way_leaves_no_file(model: TrainedModel, tmp_path: Path,
 
 def test_the_command_makes_what_is_asked_for(trained_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     flags = [f"--pipeline_config_path={trained_folder}/pipeline.config", f"--trained_checkpoint_dir={trained_folder}"]
-    flags += [f"--output_directory={tmp_path}/out", "--types=float32", "--num_parity_images=2", "--fast_nms", "--max_detections=5", "--no-certificate"]
+    flags += [f"--output_directory={tmp_path}/out", "--types=float32", "--num_parity_images=2", "--fast_nms", "--max_detections=5"]
+    flags.append("--no-certificate")
     assert tflite.main(flags) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model_float32.tflite", "labels.txt"}
     out, err = capfd.readouterr()
