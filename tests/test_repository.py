@@ -19,6 +19,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 HEAVY = ("tensorflow", "tf_keras", "official", "ai_edge_litert")
 
+# Processes that other commands start; nobody types them.
+WORKERS = {"benchmarks.timed_call", "export.certificate.subject", "export.latency"}
+
 
 def _tracked_files() -> list[Path]:
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -31,7 +34,8 @@ def _commands() -> list[str]:
     """Every module that can be run, as `python -m` names it."""
     folders = ("benchmarks", "data_tools", "export", "object_detection_ext", "pipelines")
     files = [*ROOT.glob("*.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
-    return sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files if '__name__ == "__main__"' in path.read_text())
+    names = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files if '__name__ == "__main__"' in path.read_text())
+    return sorted(set(names) - WORKERS)
 
 
 def _run_light(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -463,5 +463,5 @@ for entry in sorted(source.entries, key=lambda path: int(path.stem)):
         except InputError as error:
             messages.append(str(error))
     print(json.dumps(messages))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))
 """
