@@ -50,8 +50,10 @@ def runs_to_pixels(runs: Sequence[int], count: int) -> np.ndarray:
     """
     import numpy as np
 
-    if any(run < 0 for run in runs) or sum(runs) != count:
-        raise InputError(f"the run-length code has {sum(runs):,} pixels, or a negative run, where the mask has {count:,} pixels")
+    if not all(0 <= run <= count for run in runs):
+        raise InputError(f"the run-length code has a run that is negative or longer than the mask, which has {count:,} pixels")
+    if sum(runs) != count:
+        raise InputError(f"the run-length code has {sum(runs):,} pixels, the mask {count:,}")
     return np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs)
 
 
@@ -62,8 +64,8 @@ def rle_to_mask(rle: Any, size: tuple[int, int]) -> np.ndarray:
         InputError: `rle` is not such a code, or not of an image of `size`.
     """
     height, width = check_mask_size(size)
-    if not isinstance(rle, dict) or list(rle.get("size") or ()) != [height, width]:
-        got = rle.get("size") if isinstance(rle, dict) else rle
+    got = rle.get("size") if isinstance(rle, dict) else rle
+    if not isinstance(rle, dict) or not isinstance(got, list | tuple) or list(got) != [height, width]:
         raise InputError(f"a run-length code must have size [{height}, {width}] (height, width) and counts, got {got!r}")
     counts = rle.get("counts")
     if isinstance(counts, str):
@@ -143,9 +145,14 @@ def check_mask_size(size: tuple[int, int]) -> tuple[int, int]:
 def check_mask_memory(num_masks: int, size: tuple[int, int], *, where: str) -> None:
     """Raises `InputError`, naming `where`, if so many masks of an image of `size`, height and width, would not fit memory."""
     height, width = size
-    if num_masks * height * width > LARGEST_MASKS:
-        need = f"{num_masks:,} masks of {width}x{height} pixels need {num_masks * height * width / 1e9:,.0f} GB"
-        raise InputError(f"{where}: {need}, more than the {LARGEST_MASKS / 1e9:.0f} that are allowed")
+    if num_masks * height * width <= LARGEST_MASKS:
+        return
+    try:
+        check_mask_size(size)  # of what is left the numbers can be printed
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    need = f"{num_masks:,} masks of {width}x{height} pixels need {num_masks * height * width / 1e9:,.0f} GB"
+    raise InputError(f"{where}: {need}, more than the {LARGEST_MASKS / 1e9:.0f} that are allowed")
 
 
 def _pycocotools_mask() -> Any:

@@ -196,7 +196,9 @@ class RecordReader:
         if len(x) % number:
             raise InputError(f"{schema.OBJECT_KEYPOINT_X} has {len(x)} values for {number} objects, which must have as many each")
         each = len(x) // number
-        y = record.parallel(schema.OBJECT_KEYPOINT_Y, float, len(x))
+        y = record.values(schema.OBJECT_KEYPOINT_Y, float)
+        if len(y) != len(x):
+            raise InputError(f"{schema.OBJECT_KEYPOINT_Y} has {len(y)} values for {len(x)} of {schema.OBJECT_KEYPOINT_X}")
         visibility = record.parallel(schema.OBJECT_KEYPOINT_VISIBILITY, int, len(x)) or [2] * len(x)
         texts = [_decode(value, schema.OBJECT_KEYPOINT_TEXT) for value in record.parallel(schema.OBJECT_KEYPOINT_TEXT, bytes, len(x))]
         names = texts or [str(index % each) for index in range(len(x))]
