@@ -28,7 +28,7 @@ class Group(NamedTuple):
     consumers: tuple[Convolution, ...]
 
 
-def equalize(network: Network, channels: Mapping[int, np.ndarray], *, strength: float = 1.0) -> int:
+def equalize(network: Network, channels: Mapping[int, np.ndarray], *, strength: float = 1.0) -> Mapping[int, np.ndarray]:
     """Scales every channel of every group towards the range of its strongest; the network computes what it computed.
 
     Equal channels have the finest activations, but what reads them then holds small and large weights under one scale.
@@ -38,10 +38,10 @@ def equalize(network: Network, channels: Mapping[int, np.ndarray], *, strength: 
         strength: 1 makes ranges equal, 0.5 leaves the square root of their ratios.
 
     Returns:
-        The number of groups.
+        Tensor -> what its channels were multiplied by, [C]; of the tensors that were scaled.
     """
-    groups = list(find_groups(network))
-    for group in groups:
+    scaled: dict[int, np.ndarray] = {}
+    for group in find_groups(network):
         peaks = np.max([channels[tensor] for tensor in group.tensors], axis=0).astype(np.float64)
         strongest = peaks.max()
         factors = (strongest / np.maximum(peaks, strongest * _LEAST_SHARE)) ** strength if strongest else np.ones_like(peaks)
@@ -52,7 +52,8 @@ def equalize(network: Network, channels: Mapping[int, np.ndarray], *, strength: 
             network.write(producer.bias, network.read(producer.bias) * factors)
         for consumer in group.consumers:
             network.write(consumer.kernel, network.read(consumer.kernel) / factors)  # input channels are the last axis of both kinds
-    return len(groups)
+        scaled.update((tensor, factors) for tensor in group.tensors)
+    return scaled
 
 
 def find_groups(network: Network) -> Iterator[Group]:

@@ -92,8 +92,10 @@ class Quantizer:
             return steps[-1]
 
         plain = Network(content)
-        add("plain", plain, self._quantize(plain, measure_ranges(plain, seen)))
-        tried = [add(name, *self._equalized(content, seen, strength)) for name, strength in _EQUALIZATIONS.items()]
+        seen_ranges = measure_ranges(plain, seen)
+        add("plain", plain, self._quantize(plain, seen_ranges))
+        ranges = seen_ranges.join(measure_ranges(plain, self.flat_images), without=_output_tensors(plain))
+        tried = [add(name, *self._equalized(content, ranges, strength)) for name, strength in _EQUALIZATIONS.items()]
         network, base = max(tried, key=_score)[1:]
         moments = measure_moments(network, seen[:: max(1, len(seen) // MAX_MOMENT_IMAGES)][:MAX_MOMENT_IMAGES])
         for name, rules in _ROUNDINGS.items():
@@ -102,12 +104,10 @@ class Quantizer:
         best = max(steps, key=_score)
         return QuantizedNetwork(best.content, best.network, (*(each.step for each in steps if each is not best), best.step))
 
-    def _equalized(self, content: bytes, images: Sequence[np.ndarray], strength: float) -> tuple[Network, bytes]:
+    def _equalized(self, content: bytes, ranges: Ranges, strength: float) -> tuple[Network, bytes]:
         network = Network(content)
-        ranges = self._ranges(network, images)
-        if strength and equalize(network, ranges.channels, strength=strength):
-            ranges = self._ranges(network, images)
-        return network, self._quantize(network, ranges)
+        factors = equalize(network, ranges.channels, strength=strength) if strength else {}
+        return network, self._quantize(network, ranges.scaled(factors))
 
     def _quantize(self, network: Network, ranges: Ranges) -> bytes:
         """The runtime's own quantisation with given ranges."""
@@ -123,14 +123,6 @@ class Quantizer:
                 if found is not None and tensor.quantization is not None and tensor.quantization.min is not None:
                     tensor.quantization.min, tensor.quantization.max = (np.array([value], np.float32) for value in found)
             return mlir_quantize(calibrated.content, input_data_type=tf.uint8, output_data_type=tf.float32)
-
-    def _ranges(self, network: Network, images: Sequence[np.ndarray]) -> Ranges:
-        """Of the images and the flat ones; the outputs' of the images alone."""
-        real, flat = measure_ranges(network, images), measure_ranges(network, self.flat_images)
-        outputs = _output_tensors(network)
-        tensors = {tensor: found if tensor in outputs else found.join(flat.tensors[tensor]) for tensor, found in real.tensors.items()}
-        channels = {tensor: np.maximum(peaks, flat.channels[tensor]) for tensor, peaks in real.channels.items()}
-        return Ranges(tensors, channels)
 
 
 class _Candidate(NamedTuple):

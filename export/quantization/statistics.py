@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +23,6 @@ class Range(NamedTuple):
     low: float
     high: float
 
-    def join(self, other: Range) -> Range:
-        """The range that holds both."""
-        return Range(min(self.low, other.low), max(self.high, other.high))
-
 
 class Moments(NamedTuple):
     """Of the values that one output of a convolution is made of; K of them: a window of all inputs, or of one channel."""
@@ -36,10 +33,37 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranges:
-    """Of every float tensor that is computed."""
+    """Of every float tensor that is computed.
 
-    tensors: Mapping[int, Range]
-    channels: Mapping[int, np.ndarray]  # largest magnitude of each channel, [C]; of tensors [1, H, W, C]
+    Attributes:
+        lows: the least value of each channel, [C], of tensors [1, H, W, C]; of other tensors the least of all, [1].
+        highs: likewise the largest.
+    """
+
+    lows: Mapping[int, np.ndarray]
+    highs: Mapping[int, np.ndarray]
+
+    @cached_property
+    def tensors(self) -> Mapping[int, Range]:
+        """The range of each whole tensor."""
+        return {tensor: Range(min(float(low.min()), 0.0), max(float(self.highs[tensor].max()), 0.0)) for tensor, low in self.lows.items()}
+
+    @cached_property
+    def channels(self) -> Mapping[int, np.ndarray]:
+        """The largest magnitude of each channel."""
+        return {tensor: np.maximum(-low, self.highs[tensor]) for tensor, low in self.lows.items()}
+
+    def join(self, other: Ranges, *, without: Container[int] = ()) -> Ranges:
+        """Ranges that hold both, but for the tensors `without`, which stay as they are here."""
+        lows = {tensor: low if tensor in without else np.minimum(low, other.lows[tensor]) for tensor, low in self.lows.items()}
+        highs = {tensor: high if tensor in without else np.maximum(high, other.highs[tensor]) for tensor, high in self.highs.items()}
+        return Ranges(lows, highs)
+
+    def scaled(self, factors: Mapping[int, np.ndarray]) -> Ranges:
+        """The ranges after the channels of some tensors were multiplied by positive factors, [C] each."""
+        lows = {tensor: low * factors[tensor] if tensor in factors else low for tensor, low in self.lows.items()}
+        highs = {tensor: high * factors[tensor] if tensor in factors else high for tensor, high in self.highs.items()}
+        return Ranges(lows, highs)
 
 
 class Tap:
@@ -64,18 +88,17 @@ class Tap:
 def measure_ranges(network: Network, images: Iterable[np.ndarray]) -> Ranges:
     """Ranges over images [H, W, C] float32, normalised."""
     tap, indices = Tap(network.content), list(_computed(network))
-    tensors: dict[int, Range] = {}
-    channels: dict[int, np.ndarray] = {}
+    lows: dict[int, np.ndarray] = {}
+    highs: dict[int, np.ndarray] = {}
     for image in images:
         tap.run(image)
         for index in indices:
             value = tap.tensor(index)
-            found = Range(min(float(value.min()), 0.0), max(float(value.max()), 0.0))
-            tensors[index] = found.join(tensors.get(index, found))
-            if value.ndim == 4:
-                peaks = np.abs(value).max(axis=(0, 1, 2))
-                channels[index] = np.maximum(peaks, channels[index]) if index in channels else peaks
-    return Ranges(tensors, channels)
+            rows = value.reshape(-1, value.shape[-1] if value.ndim == 4 else 1)
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            lows[index] = np.minimum(low, lows[index]) if index in lows else low
+            highs[index] = np.maximum(high, highs[index]) if index in highs else high
+    return Ranges(lows, highs)
 
 
 def measure_moments(network: Network, images: Sequence[np.ndarray], *, seed: int = 0) -> Mapping[int, Moments]:

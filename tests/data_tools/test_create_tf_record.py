@@ -351,8 +351,12 @@ def test_tensorflow_is_never_imported():
 
 @pytest.mark.parametrize("flags", [["data_tools.create_tf_record", "--help"], ["data_tools.generate_shapes", "--num_images=0"]])
 def test_help_and_wrong_flags_are_quick(flags):
-    """In processor time: a busy machine must not fail the test."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", *flags], cwd=ROOT, capture_output=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1.0
+    """In processor time and the best of three: a busy machine must not fail the test."""
+
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", *flags], cwd=ROOT, capture_output=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5

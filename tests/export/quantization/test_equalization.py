@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from export.quantization.equalization import equalize, find_groups
 from export.quantization.fidelity import run_outputs
@@ -23,7 +24,12 @@ def test_equal_channels_and_equal_outputs(content, images):
     (group,) = find_groups(network)
     before = np.max([measure_ranges(network, images).channels[tensor] for tensor in group.tensors], axis=0)
     assert before.max() > 1.5 * before.min()
-    assert equalize(network, measure_ranges(network, images).channels) == 1
+    ranges = measure_ranges(network, images)
+    factors = equalize(network, ranges.channels)
+    assert set(factors) == set(group.tensors)
+    measured, derived = measure_ranges(network, images), ranges.scaled(factors)
+    for tensor, (low, high) in measured.tensors.items():
+        assert derived.tensors[tensor] == (pytest.approx(low, rel=1e-5, abs=1e-6), pytest.approx(high, rel=1e-5, abs=1e-6))
     after = np.max([measure_ranges(network, images).channels[tensor] for tensor in group.tensors], axis=0)
     np.testing.assert_allclose(after, before.max(), rtol=1e-5)
     for expected, found in zip(run_outputs(content, images), run_outputs(network.content, images), strict=True):
