@@ -101,5 +101,4 @@ class Format:
 
     read: Callable[[ReadOptions], Source]
     recognise: Callable[[Path], ReadOptions | None]  # the data set in a folder, None where the folder holds another format
-    annotations_help: str  # what --annotations means: "folder of XML files"
     has_image_folder: bool = True  # False: --images means something else than a folder of image files

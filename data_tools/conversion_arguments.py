@@ -12,7 +12,7 @@ from typing import get_args
 
 from data_tools.annotated_image import ReadOptions
 from data_tools.arguments import add_num_workers
-from data_tools.format_table import FORMATS
+from data_tools.format_table import ANNOTATIONS_HELP, FORMATS
 from data_tools.image_groups import NameGroups
 from data_tools.orientation import ExifBoxes
 from data_tools.selection import Selection
@@ -119,7 +119,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--input", type=Path, metavar="DIR", help="a data set whose layout shows where images and annotations are")
     group.add_argument("--images", type=Path, metavar="DIR", help="folder of images, if not --input; tfrecord: files, as in train.record")
-    annotations = "; ".join(f"{name}: {format_.annotations_help}" for name, format_ in sorted(FORMATS.items()))
+    annotations = "; ".join(f"{name}: {text}" for name, text in ANNOTATIONS_HELP.items())
     group.add_argument("--annotations", type=Path, metavar="PATH", help=annotations)
     group.add_argument("--split_file", type=Path, metavar="FILE", help="only these images, one id a line (voc: ImageSets/Main/*.txt)")
     group.add_argument("--include_masks", action="store_true", help="write masks, where the format has them")

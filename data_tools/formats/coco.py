@@ -211,4 +211,4 @@ def _names(image: CocoImage) -> tuple[str, str, str]:
     return str(image.id), str(Path(image.filename).with_suffix("")), image.filename
 
 
-FORMAT = Format(read_coco, _recognise, "instances JSON")
+FORMAT = Format(read_coco, _recognise)

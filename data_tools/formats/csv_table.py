@@ -254,4 +254,4 @@ def _is_number(text: str) -> bool:
     return True
 
 
-FORMAT = Format(read_csv_table, _recognise, "CSV file")
+FORMAT = Format(read_csv_table, _recognise)

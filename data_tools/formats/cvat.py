@@ -167,4 +167,4 @@ def _read_size(element: Element, where: str) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-FORMAT = Format(read_cvat, _recognise, "annotations.xml (CVAT for images 1.1)")
+FORMAT = Format(read_cvat, _recognise)

@@ -182,4 +182,4 @@ def _overlap(box: PixelBox, other: PixelBox) -> bool:
     return width > 0 and height > 0
 
 
-FORMAT = Format(read_kitti, _recognise, "folder of label files (label_2)")
+FORMAT = Format(read_kitti, _recognise)

@@ -226,4 +226,4 @@ def _join(first: AnnotatedObject, second: AnnotatedObject) -> AnnotatedObject:
     return first._replace(box=box, mask=None if first.mask is None or second.mask is None else first.mask | second.mask)
 
 
-FORMAT = Format(read_labelme, _recognise, "folder of JSON files")
+FORMAT = Format(read_labelme, _recognise)

@@ -238,4 +238,4 @@ def _flag(row: Mapping[str, str], name: str, where: str) -> bool:
     return text == "1"
 
 
-FORMAT = Format(read_open_images, _recognise, "CSV of boxes")
+FORMAT = Format(read_open_images, _recognise)

@@ -129,4 +129,4 @@ def _bounding_box(mask: np.ndarray, where: str) -> PixelBox:
     return PixelBox(float(rows[0]), float(columns[0]), float(rows[-1]), float(columns[-1]))
 
 
-FORMAT = Format(read_pets, _recognise, "folder with xmls and trimaps")
+FORMAT = Format(read_pets, _recognise)

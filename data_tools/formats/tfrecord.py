@@ -273,4 +273,4 @@ def _decode(value: bytes, key: str) -> str:
         raise InputError(f"{key} is not a text in UTF-8: {value[:80]!r}") from None
 
 
-FORMAT = Format(read_tfrecord, _recognise, "label map of the records that --images names", has_image_folder=False)
+FORMAT = Format(read_tfrecord, _recognise, has_image_folder=False)

@@ -198,4 +198,4 @@ def _flag(text: str | None, name: str, where: str) -> bool:
     return text == "1"
 
 
-FORMAT = Format(read_voc, _recognise, "folder of XML files")
+FORMAT = Format(read_voc, _recognise)

@@ -242,4 +242,4 @@ def _read_lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
-FORMAT = Format(read_yolo, _recognise, "data.yaml, obj.data, or a file of class names")
+FORMAT = Format(read_yolo, _recognise)

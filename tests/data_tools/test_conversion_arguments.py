@@ -157,7 +157,7 @@ def choose(monkeypatch, tmp_path):
         found = ReadOptions(tmp_path / "images", tmp_path / "labels")
         names = ["one", "three", "two"]
         formats = {
-            name: Format(read, functools.partial(lambda fits, folder: found if fits else None, place < num_fit), f"help of {name}")
+            name: Format(read, functools.partial(lambda fits, folder: found if fits else None, place < num_fit))
             for place, name in enumerate(names)
         }
         monkeypatch.setattr("data_tools.conversion_arguments.FORMATS", formats)
@@ -193,7 +193,7 @@ def test_folders_that_none_or_several_formats_recognise(choose, tmp_path):
 
 def test_images_that_are_no_folder(monkeypatch):
     """Of existing records."""
-    formats = {"records": Format(read, lambda folder: None, "label map", has_image_folder=False)}
+    formats = {"records": Format(read, lambda folder: None, has_image_folder=False)}
     monkeypatch.setattr("data_tools.conversion_arguments.FORMATS", formats)
     flags = ["--format=records", "--images=a.record-*", "--annotations=a.pbtxt", "--output=b"]
     assert choose_format(parse_arguments(flags)) == ("records", ReadOptions(Path("a.record-*"), Path("a.pbtxt")))
