@@ -72,7 +72,7 @@ class _Worker:
 
     @staticmethod
     def start(setting: Setting) -> _Worker:
-        command = [sys.executable, "-m", "export.latency", str(setting.model), str(setting.num_threads)]
+        command = [sys.executable, "-m", "export.latency", str(setting.model.absolute()), str(setting.num_threads)]
         process = subprocess.Popen(
             [*command, "on" if setting.use_xnnpack else "off"],
             stdin=subprocess.PIPE,

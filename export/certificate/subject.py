@@ -45,8 +45,10 @@ def run_apart(path: Path, inputs: Path, output: Path, *, num_classes: int) -> Ou
     Raises:
         InputError: the process failed; says with what.
     """
-    command = [sys.executable, "-m", "export.certificate.subject", str(path), str(inputs), str(output), str(num_classes)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    files = [str(file.absolute()) for file in (path, inputs, output)]
+    command = [sys.executable, "-m", "export.certificate.subject", *files, str(num_classes)]
+    root = Path(__file__).parents[2]  # where the module is found, whatever the current folder
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     if finished.returncode:
         last = finished.stderr.strip().splitlines()[-1:] or [f"exit code {finished.returncode}"]
         raise InputError(f"{path.name} cannot be run: {last[0]}")

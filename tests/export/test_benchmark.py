@@ -78,6 +78,11 @@ def test_every_setting_is_a_row_and_no_detector_is_needed(adder: Path, tmp_path:
     assert "leaves out class" not in printed  # no suppression in these models
 
 
+def test_a_path_counts_from_the_current_folder(adder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(adder.parent)
+    assert command(adder.name, "--num_runs", 1) == 0, capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
