@@ -42,6 +42,7 @@ class SplitSummary:
     num_turned: int = 0  # images stored upright, where their file is not
     converted: Counter[str] = field(default_factory=Counter)  # images stored as PNG, by the format of their file
     objects: Counter[str] = field(default_factory=Counter)  # by class text
+    num_box_masks: int = 0  # objects without a mask, whose filled boxes were written as masks
 
     def add(self, image: EncodedImage) -> None:
         """Counts one image."""
@@ -49,6 +50,7 @@ class SplitSummary:
         self.num_negatives += not image.class_texts
         self.num_broken_boxes += len(image.broken_boxes)
         self.num_turned += image.is_turned
+        self.num_box_masks += image.num_box_masks
         if image.converted_from:
             self.converted[image.converted_from] += 1
         self.objects.update(image.class_texts)
@@ -101,6 +103,11 @@ class Summary:
         return sum(split.num_turned for split in self.splits)
 
     @property
+    def num_box_masks(self) -> int:
+        """Objects whose filled boxes were written as masks, in all splits."""
+        return sum(split.num_box_masks for split in self.splits)
+
+    @property
     def converted(self) -> Counter[str]:
         """Images stored as PNG, by the format of their file, in all splits."""
         return sum((split.converted for split in self.splits), Counter[str]())
@@ -145,6 +152,8 @@ def report(summary: Summary, *, seconds: float) -> None:
             print(f"  {split.name}: {split.num_images:,} images, {split.num_negatives:,} without objects, {_objects(split.objects)}")
     print(textwrap.fill(_objects(summary.objects), 120, subsequent_indent="  "))
     print(f"{summary.broken_boxes.count:,} broken boxes")
+    if summary.num_box_masks:
+        print(f"{summary.num_box_masks:,} objects have no mask in the annotations: their filled boxes were written as masks")
     if summary.num_turned:
         print(f"{summary.num_turned:,} images were turned upright")
     if summary.converted:

@@ -32,6 +32,7 @@ def make_manifest(plan: ConversionPlan, summary: Summary, states: Sequence[Shard
             "images_without_objects": split.num_negatives,
             "broken_boxes": split.num_broken_boxes,
             "turned_upright": split.num_turned,
+            "boxes_as_masks": split.num_box_masks,
             "stored_as_png": dict(sorted(split.converted.items())),  # by the format of the image file
             "objects": dict(sorted(split.objects.items())),
             "shards": [

@@ -7,9 +7,11 @@ codes are read here: files come from strangers, and pycocotools trusts what it r
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from data_tools.annotated_image import PixelBox
 from object_detection_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +42,16 @@ def polygons_to_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int])
     coco_mask = _pycocotools_mask()
     rle = coco_mask.merge(coco_mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width))
     return rle_to_mask({"size": [height, width], "counts": rle["counts"].decode("ascii")}, size)
+
+
+def box_to_mask(box: PixelBox, size: tuple[int, int]) -> np.ndarray:
+    """The pixels of a filled box, in pixels of the mask; edges are rounded as in `polygons_to_mask`, but one pixel stays at least."""
+    import numpy as np
+
+    height, width = check_mask_size(size)
+    mask = np.zeros((height, width), np.uint8)
+    mask[_filled(box.y_min, box.y_max, height), _filled(box.x_min, box.x_max, width)] = 1
+    return mask
 
 
 def runs_to_pixels(runs: Sequence[int], count: int) -> np.ndarray:
@@ -153,6 +165,16 @@ def check_mask_memory(num_masks: int, size: tuple[int, int], *, where: str) -> N
         raise InputError(f"{where}: {error}") from None
     need = f"{num_masks:,} masks of {width}x{height} pixels need {num_masks * height * width / 1e9:,.0f} GB"
     raise InputError(f"{where}: {need}, more than the {LARGEST_MASKS / 1e9:.0f} that are allowed")
+
+
+def _filled(start: float, end: float, side: int) -> slice:
+    """The pixels of a row or column of `side` that have their centres between two edges, or else the one in which `start` lies."""
+    start, end = (min(max(edge, 0.0), side) for edge in (start, end))
+    first, last = math.floor(start + 0.5), math.floor(end + 0.5)
+    if first < last:
+        return slice(first, last)
+    first = min(math.floor(start), side - 1)
+    return slice(first, first + 1)
 
 
 def _pycocotools_mask() -> Any:

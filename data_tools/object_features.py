@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from data_tools.annotated_image import AnnotatedObject, Keypoint
+from data_tools.annotated_image import AnnotatedObject, Keypoint, PixelBox
+from data_tools.masks import box_to_mask
 from data_tools.pixels import encode_mask
 from data_tools.tf_example import Feature, bytes_feature, float_feature, int64_feature, text_feature
 from object_detection_ext.data import schema
@@ -74,11 +75,20 @@ def _areas(objects: Sequence[AnnotatedObject], grid: Grid) -> bytes:
     return _numbers([item.area * scale for item in objects], "area", objects)
 
 
+def count_box_masks(keys: Sequence[str], objects: Sequence[AnnotatedObject]) -> int:
+    """How many objects get their filled boxes as masks, where masks are among the features `keys`."""
+    return sum(item.mask is None for item in objects) if schema.OBJECT_MASK in keys else 0
+
+
 def _masks(objects: Sequence[AnnotatedObject], grid: Grid) -> bytes:
+    """One PNG an object; that of an object without a mask is its filled box: without the object, training would call it background."""
     masks = []
     for item in objects:
         if item.mask is None:
-            raise InputError(f"{item.where}: has no mask, but the others have; leave masks out, or give one to every object")
+            rows, columns = (side / extent for side, extent in zip(grid.stored, grid.extent, strict=True))
+            box = PixelBox(item.box.y_min * rows, item.box.x_min * columns, item.box.y_max * rows, item.box.x_max * columns)
+            masks.append(encode_mask(box_to_mask(box, grid.stored), size=grid.stored))
+            continue
         if item.mask.shape != grid.annotated:
             height, width = grid.annotated
             raise InputError(f"{item.where}: the mask is [height, width] {list(item.mask.shape)}, its image {[height, width]}")

@@ -12,7 +12,15 @@ from typing import Any, Literal, NamedTuple
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox
 from data_tools.image_file import read_image
 from data_tools.image_header import ImageHeader, read_header
-from data_tools.object_features import KEYPOINT_KEYS, OBJECT_FEATURES, Grid, box_features, extra_features, keypoint_features
+from data_tools.object_features import (
+    KEYPOINT_KEYS,
+    OBJECT_FEATURES,
+    Grid,
+    box_features,
+    count_box_masks,
+    extra_features,
+    keypoint_features,
+)
 from data_tools.orientation import ExifBoxes, is_same_shape, turn_annotation
 from data_tools.pixels import check_pixels, make_storable
 from data_tools.tf_example import (
@@ -47,6 +55,7 @@ class EncodedImage(NamedTuple):
     notes: tuple[str, ...]  # other messages
     is_turned: bool = False  # stored upright, where the file is not
     converted_from: str = ""  # the format of an image that was stored as PNG instead
+    num_box_masks: int = 0  # objects without a mask, whose filled boxes were written as masks
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,9 @@ class RecordEncoder:
         features = _image_features(annotated, encoded, header) | box_features(objects, grid) | self._more_features(annotated, objects, grid)
         texts = tuple([item.class_text for item in objects])
         record = frame_record(encode_example(features))
-        return EncodedImage(record, annotated.source_id, annotated.where, texts, broken, (*annotated.notes, *notes))
+        num_box_masks = count_box_masks(self.object_features, objects)
+        said = (*annotated.notes, *notes)
+        return EncodedImage(record, annotated.source_id, annotated.where, texts, broken, said, num_box_masks=num_box_masks)
 
     def _more_features(self, annotated: AnnotatedImage, objects: Sequence[AnnotatedObject], grid: Grid) -> dict[str, Feature]:
         features = extra_features(self.extra_features, objects)

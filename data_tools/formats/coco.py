@@ -175,7 +175,7 @@ def _read_mask(segmentation: Any, size: tuple[int, int] | None, notes: list[str]
     polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
     if len(polygons) < len(segmentation):
         notes.append(f"{where}: {len(segmentation) - len(polygons)} of {len(segmentation)} polygons have fewer than three points: left out")
-    return polygons_to_mask(polygons, size)
+    return polygons_to_mask(polygons, size) if polygons else None
 
 
 def _keypoints_of_categories(content: CocoContent) -> dict[int, tuple[str, ...]]:

@@ -31,7 +31,7 @@ class Shape(NamedTuple):
 
 
 def read_shape(element: Element, mask_size: Size | None) -> Shape:
-    """The shape of an element; `mask_size` asks for a mask, which boxes, cuboids and skeletons do not have.
+    """The shape of an element; `mask_size` asks for a mask, which upright boxes, cuboids and skeletons do not have.
 
     Raises:
         InputError: the element is not known, or its attributes are not what it has.
@@ -64,15 +64,20 @@ def flag(element: Element, name: str) -> bool:
     return text == "1"
 
 
-def _box(element: Element, _: Size | None) -> Shape:
+def _box(element: Element, mask_size: Size | None) -> Shape:
     x_min, y_min, x_max, y_max = (_number(element, name) for name in ("xtl", "ytl", "xbr", "ybr"))
     angle = _angle(element)
     if not angle:
         return Shape(PixelBox(y_min, x_min, y_max, x_max))
-    x, y, cosine, sine = (x_min + x_max) / 2, (y_min + y_max) / 2, abs(math.cos(angle)), abs(math.sin(angle))
-    width, height = x_max - x_min, y_max - y_min
-    half_width, half_height = (width * cosine + height * sine) / 2, (width * sine + height * cosine) / 2
-    return Shape(PixelBox(y - half_height, x - half_width, y + half_height, x + half_width), is_rotated=True)
+    x, y, cosine, sine = (x_min + x_max) / 2, (y_min + y_max) / 2, math.cos(angle), math.sin(angle)
+    half_width, half_height = (x_max - x_min) / 2, (y_max - y_min) / 2
+    right, down = (half_width * abs(cosine) + half_height * abs(sine)), (half_width * abs(sine) + half_height * abs(cosine))
+    box = PixelBox(y - down, x - right, y + down, x + right)
+    if mask_size is None:
+        return Shape(box, is_rotated=True)
+    corners = [(side * half_width, edge * half_height) for side, edge in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    turned = [(x + along * cosine - across * sine, y + along * sine + across * cosine) for along, across in corners]
+    return Shape(box, polygons_to_mask([[value for corner in turned for value in corner]], mask_size), is_rotated=True)
 
 
 def _polygon(element: Element, mask_size: Size | None) -> Shape:

@@ -22,7 +22,7 @@ from data_tools.formats.labelme_shape import IGNORED_LABEL, WITHOUT_EXTENT, read
 from data_tools.formats.options import refuse_unused
 from data_tools.image_file import CONTROL_CHARACTERS, IMAGE_SUFFIXES, LARGEST_FILE, find_inside
 from data_tools.image_folder import list_images
-from data_tools.masks import check_mask_memory
+from data_tools.masks import box_to_mask, check_mask_memory
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -216,14 +216,17 @@ def _read_objects(shapes: Sequence[Any], where: str, mask_size: tuple[int, int] 
             raise InputError(f"{item_where}: {error}") from None
         item = AnnotatedObject(label, box, item_where, mask=mask)
         key = index if group is None else (label, group)
-        objects[key] = _join(objects[key], item) if key in objects else item
+        objects[key] = _join(objects[key], item, mask_size) if key in objects else item
     return tuple(objects.values()), num_without_extent
 
 
-def _join(first: AnnotatedObject, second: AnnotatedObject) -> AnnotatedObject:
+def _join(first: AnnotatedObject, second: AnnotatedObject, mask_size: tuple[int, int] | None) -> AnnotatedObject:
     """One object of two parts."""
     box = PixelBox(*map(min, first.box[:2], second.box[:2]), *map(max, first.box[2:], second.box[2:]))
-    return first._replace(box=box, mask=None if first.mask is None or second.mask is None else first.mask | second.mask)
+    if mask_size is None:
+        return first._replace(box=box)
+    masks = [box_to_mask(part.box, mask_size) if part.mask is None else part.mask for part in (first, second)]
+    return first._replace(box=box, mask=masks[0] | masks[1])
 
 
 FORMAT = Format(read_labelme, _recognise)

@@ -27,7 +27,7 @@ Size = tuple[int, int]  # height, width
 
 
 def read_shape(content: Mapping[str, Any], kind: str, mask_size: Size | None) -> Shape:
-    """The box of a shape and, where `mask_size` is given, its mask, uint8 [height, width].
+    """The box of a shape and, where `mask_size` is given, its mask, uint8 [height, width]; a rectangle has none but its filled box.
 
     Raises:
         InputError: the kind is not known, its points are not what it has, its mask is not a PNG, or `mask_size` is too large.
@@ -49,12 +49,10 @@ def _polygon(points: Sequence[Point], _: Mapping[str, Any], mask_size: Size | No
     return _box_of(points), _fill(points, mask_size)
 
 
-def _rectangle(points: Sequence[Point], _: Mapping[str, Any], mask_size: Size | None) -> Shape:
+def _rectangle(points: Sequence[Point], _: Mapping[str, Any], _mask_size: Size | None) -> Shape:
     if len(points) not in (2, 4):  # other tools write all corners
         raise InputError(f"a rectangle has two corners, got {len(points)} points")
-    box = _box_of(points)
-    corners = ((box.x_min, box.y_min), (box.x_max, box.y_min), (box.x_max, box.y_max), (box.x_min, box.y_max))
-    return box, _fill(corners, mask_size)
+    return _box_of(points), None
 
 
 def _oriented_rectangle(points: Sequence[Point], _: Mapping[str, Any], mask_size: Size | None) -> Shape:

@@ -8,16 +8,16 @@ from data_tools.conversion_summary import Messages, SplitSummary, Summary, repor
 from data_tools.tf_record import EncodedImage
 
 
-def image(*texts: str, broken: int = 0, turned: bool = False, converted: str = "") -> EncodedImage:
+def image(*texts: str, broken: int = 0, turned: bool = False, converted: str = "", box_masks: int = 0) -> EncodedImage:
     messages = tuple(f"box {number}" for number in range(broken))
-    return EncodedImage(b"", "a", "a.xml", texts, messages, ("note",) if turned else (), turned, converted)
+    return EncodedImage(b"", "a", "a.xml", texts, messages, ("note",) if turned else (), turned, converted, box_masks)
 
 
 def example() -> Summary:
     summary = Summary([SplitSummary("train"), SplitSummary("val")], outputs=[Path("a")])
     summary.add(image("cat", "cat", "dog", broken=30), 0)
     summary.add(image(turned=True, converted="bmp"), 0)
-    summary.add(image("dog", broken=25, converted="webp"), 1)
+    summary.add(image("dog", broken=25, converted="webp", box_masks=1), 1)
     summary.add(image(converted="bmp"), 1)
     summary.add_left_out(image(broken=1))
     return summary
@@ -27,7 +27,7 @@ def test_counts():
     summary = example()
     train, val = summary.splits
     assert train == SplitSummary("train", 2, 1, 30, 1, Counter(bmp=1), Counter(cat=2, dog=1))
-    assert val == SplitSummary("val", 2, 1, 25, 0, Counter(webp=1, bmp=1), Counter(dog=1))
+    assert val == SplitSummary("val", 2, 1, 25, 0, Counter(webp=1, bmp=1), Counter(dog=1), 1)
     assert (summary.num_images, summary.num_negatives, summary.num_turned, summary.num_left_out) == (4, 2, 1, 1)
     assert summary.objects == {"cat": 2, "dog": 2}
     assert summary.converted == {"bmp": 2, "webp": 1}
@@ -60,6 +60,7 @@ def test_report(capsys):
         "  val: 2 images, 1 without objects, 1 objects: dog 1",
         "4 objects: cat 2, dog 2",
         "56 broken boxes",
+        "1 objects have no mask in the annotations: their filled boxes were written as masks",
         "1 images were turned upright",
         "3 images were stored as PNG: bmp 2, webp 1",
         "1 images were left out, as all of their boxes are broken",

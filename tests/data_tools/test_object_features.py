@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data_tools.annotated_image import AnnotatedObject, Keypoint, PixelBox
-from data_tools.object_features import OBJECT_FEATURES, Grid, extra_features, keypoint_features
+from data_tools.object_features import OBJECT_FEATURES, Grid, count_box_masks, extra_features, keypoint_features
 from data_tools.tf_example import encode_example, parse_example
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -57,9 +57,28 @@ def test_masks():
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(halved))), mask[::2, ::2])
 
 
+@pytest.mark.parametrize(
+    ("box", "grid", "rows", "columns"),
+    [
+        pytest.param(PixelBox(1, 2, 3, 4), GRID, [1, 2], [2, 3], id="pixels"),
+        pytest.param(PixelBox(1, 2, 3, 4), HALVED, [1], [1], id="of a larger image"),  # rows from 0.5 to 1.5, rounded
+        pytest.param(PixelBox(0.25, 0.5, 1, 0.53125), Grid((1, 1), (48, 64), (48, 64)), [*range(12, 48)], [32, 33], id="shares"),
+        pytest.param(PixelBox(47.6, 2.2, 48, 2.4), GRID, [47], [2], id="less than a pixel"),
+        pytest.param(PixelBox(1.4, 1.6, 3.4, 3.6), GRID, [1, 2], [2, 3], id="rounded"),
+    ],
+)
+def test_the_mask_of_an_object_without_one_is_its_filled_box(box, grid, rows, columns):
+    objects = [item()._replace(box=box), item(mask=np.zeros(grid.annotated, np.uint8))]
+    pngs = written(schema.OBJECT_MASK, *objects, grid=grid)
+    mask = np.asarray(Image.open(io.BytesIO(pngs[0])))
+    expected = np.zeros(grid.stored, np.uint8)
+    expected[np.ix_(rows, columns)] = 1
+    np.testing.assert_array_equal(mask, expected)
+    assert count_box_masks((schema.OBJECT_MASK,), objects) == 1
+    assert count_box_masks((schema.OBJECT_AREA,), objects) == 0
+
+
 def test_wrong_masks():
-    with pytest.raises(InputError, match=r"object 1 \(cat\): has no mask, but the others have"):
-        written(schema.OBJECT_MASK, item())
     with pytest.raises(InputError, match=r"the mask is \[height, width\] \[64, 48\], its image \[48, 64\]"):
         written(schema.OBJECT_MASK, item(mask=np.zeros((64, 48), np.uint8)))
 

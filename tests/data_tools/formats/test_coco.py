@@ -244,7 +244,6 @@ def test_polygons_of_two_points_are_left_out_and_told(coco_set):
         pytest.param("x", r"segmentation must be polygons .* or a run-length code, got x", id="a text"),
         pytest.param([1, 2, 3], "segmentation must be polygons", id="one level of lists"),
         pytest.param([[1, 2, 3, 4, 5, "6"]], "segmentation must be polygons", id="a text in a polygon"),
-        pytest.param([[1, 2, 3, 4]], "a mask needs a polygon, got none", id="only two points"),
         pytest.param([[1, 2, 3, 4, 5, 6, 7]], "polygon 1 has 7 values", id="half a point"),
         pytest.param([[1, 2, 3, 4, 1e12, 6]], "polygon 1 has a point far outside the image, which is 64x48", id="far away"),
         pytest.param({"size": [64, 48], "counts": [3072]}, r"a run-length code must have size \[48, 64\]", id="another size"),
@@ -260,6 +259,12 @@ def test_wrong_masks(coco_set, segmentation, message):
     load_all(coco_set)
     with pytest.raises(InputError, match=rf"annotations\[0\] \(toothbrush in a\.jpg\): {message}"):
         load_all(coco_set, include_masks=True)
+
+
+@pytest.mark.parametrize("segmentation", [None, [], [[]], {}, [[1, 2, 3, 4]]])
+def test_objects_without_a_mask(coco_set, segmentation):
+    coco_set.content["annotations"][0]["segmentation"] = segmentation
+    assert masks_of(coco_set)[0] is None
 
 
 def test_masks_need_the_size_of_the_image(coco_set):
@@ -407,14 +412,14 @@ def test_polygons_are_passed_over(coco_set, monkeypatch, spelling):
     path = coco_set.write()
     path.write_text(SPELLINGS[spelling](path.read_text()))
     found = listed(path)
-    monkeypatch.setattr("data_tools.formats.coco_file._POLYGONS", None)
+    monkeypatch.setattr("data_tools.formats.json_stream._BATCH", 0)  # entry by entry
     assert found == listed(path)
 
 
 def test_real_polygons_are_passed_over(test_data, monkeypatch):
     path = test_data / "tinycoco" / "annotations" / "instances_train2017.json"
     found = listed(path)
-    monkeypatch.setattr("data_tools.formats.coco_file._POLYGONS", None)
+    monkeypatch.setattr("data_tools.formats.json_stream._BATCH", 0)  # entry by entry
     assert found == listed(path)
 
 

@@ -93,6 +93,9 @@ SHAPES = [  # element, box, the pixels of its mask
     pytest.param(rle_mask(62, 47), (47, 62, 50, 66), [np.s_[47, 63]], id="mask over the edge"),
     pytest.param(rle_mask(-2, -1), (-1, -2, 2, 2), [np.s_[0, :2]], id="mask before the edge"),
     pytest.param(rle_mask(70, 5), (5, 70, 8, 74), [], id="mask outside"),
+    pytest.param(  # 16 wide and 8 high around (32, 24), a quarter turn
+        '<box label="car" xtl="24" ytl="20" xbr="40" ybr="28" rotation="90"/>', (16, 28, 32, 36), [np.s_[16:32, 28:36]], id="rotated box"
+    ),
 ]
 
 
@@ -106,6 +109,13 @@ def test_boxes_and_masks(cvat_set, element, box, pixels):
     for place in pixels:
         expected[place] = 1
     assert item.box == PixelBox(*box) and np.array_equal(item.mask, expected)
+
+
+def test_an_eighth_of_a_turn_is_clockwise(cvat_set):
+    cvat_set.write(cvat_set.image('<box label="car" xtl="22" ytl="22" xbr="42" ybr="26" rotation="45"/>'))
+    ((item,),) = [image.objects for image in cvat_set.load(include_masks=True)]
+    assert item.mask[24 + 6, 32 + 6] and item.mask[24 - 6, 32 - 6] and not item.mask[24 + 6, 32 - 6]
+    assert item.mask.sum() == pytest.approx(80, rel=0.15)  # 20 x 4, along a narrow slant
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,6 @@ RING = np.pad(np.ones((3, 4), np.uint8), 1)  # 5x6 with an empty edge
 SHAPES = [  # shape, box, the pixels of its mask
     pytest.param(shape(points=[[8, 4], [16, 4], [16, 12], [8, 12]]), PixelBox(4, 8, 12, 16), np.s_[4:12, 8:16], id="polygon"),
     pytest.param(shape(points=[[8, 4], [16, 4], [16, 12], [8, 12]], kind=None), PixelBox(4, 8, 12, 16), np.s_[4:12, 8:16], id="version 3"),
-    pytest.param(shape(points=[[16, 12], [8, 4]], kind="rectangle"), PixelBox(4, 8, 12, 16), np.s_[4:12, 8:16], id="rectangle"),
-    pytest.param(
-        shape(points=[[8, 4], [16, 4], [16, 12], [8, 12]], kind="rectangle"), PixelBox(4, 8, 12, 16), np.s_[4:12, 8:16], id="four corners"
-    ),
     pytest.param(
         shape(points=[[16, 4], [16, 12], [8, 12], [8, 4]], kind="oriented_rectangle"),
         PixelBox(4, 8, 12, 16),
@@ -142,6 +138,23 @@ def test_groups_are_one_object(labelme_set):
     ]
     assert image.objects[0].box == PixelBox(8, 0, 16, 48)
     assert image.objects[0].mask is not None and image.objects[0].mask.sum() == 128
+
+
+def test_a_rectangle_has_no_mask_but_as_part_of_a_group(labelme_set):
+    corners, all_corners = [[8, 16], [0, 8]], [[0, 8], [8, 8], [8, 16], [0, 16]]
+    square = shape(points=[[40, 8], [48, 8], [48, 16], [40, 16]], group_id=3)
+    labelme_set.add(
+        "a",
+        *[shape(points=points, kind="rectangle") for points in (corners, all_corners)],
+        shape(points=corners, kind="rectangle", group_id=3),
+        square,
+    )
+    (image,) = labelme_set.load(include_masks=True)
+    *alone, group = image.objects
+    assert [(item.box, item.mask) for item in alone] == [(PixelBox(8, 0, 16, 8), None)] * 2
+    expected = np.zeros((48, 64), np.uint8)
+    expected[8:16, :8] = expected[8:16, 40:48] = 1
+    assert group.box == PixelBox(8, 0, 16, 48) and np.array_equal(group.mask, expected)
 
 
 def test_shapes_without_extent(labelme_set):
