@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -149,6 +150,18 @@ def test_other_settings_are_refused(flags, uninterrupted, tmp_path, refused, voc
     voc_set.write("07", text + " ")
     assert refused().startswith(f"{start}annotation files was ")
     assert files(tmp_path / "out") == before
+
+
+def test_records_that_are_converted_again_are_looked_at_too(flags, uninterrupted, tmp_path, capsys):
+    source, label_map = tmp_path / "whole" / "a_train.record", tmp_path / "whole" / "a_label_map.pbtxt"
+    (first, *_) = sorted(source.parent.glob("a_train.record-*"))
+    again = ["--format=tfrecord", f"--images={source}", f"--annotations={label_map}", f"--output={tmp_path / 'out' / 'b.record'}"]
+    killed([*again, "--num_workers=1", "--resume"], "shards.AtomicFiles.write", 10)
+    content = first.read_bytes()
+    first.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])  # as long as it was
+    assert run(functools.partial(main, [*again, "--num_workers=1", "--resume"])) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"have changed since the run that was stopped: list of images was 28 \(\w+\), now 28 \(\w+\); give them as", line)
 
 
 def test_shards_that_are_not_what_the_journal_says(flags, uninterrupted, tmp_path, capsys):
