@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
 
+    from object_detection_ext.data.label_map import LabelMapItem
+
 
 class PixelBox(NamedTuple):
     """A box in pixels of the annotated image, edges as the annotation file gives them (0 to width, 0 to height)."""
@@ -93,6 +95,7 @@ class Source:
     extra_features: tuple[str, ...] = ()  # float features of the format's own, one value an object (`AnnotatedObject.extras`)
     notes: tuple[str, ...] = ()  # what the reader wants the user to hear once, one line each
     class_keypoints: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)  # for the label map: (id from 1, name)
+    class_items: Mapping[str, LabelMapItem] = field(default_factory=dict)  # of a label map that the data set has, by name: display names
 
 
 @dataclass(frozen=True)
@@ -102,3 +105,4 @@ class Format:
     read: Callable[[ReadOptions], Source]
     recognise: Callable[[Path], ReadOptions | None]  # the data set in a folder, None where the folder holds another format
     has_image_folder: bool = True  # False: --images means something else than a folder of image files
+    needs_annotations: bool = True  # False: `annotations` may be the same as `images`

@@ -38,11 +38,13 @@ def choose_classes(source: Source, facts: Survey | None, selection: Selection) -
     merged = selection.merged_classes(names)
     renamed = [(selection(name), points) for name, points in source.class_keypoints.items()]
     keypoints = {name: points for name, points in renamed if name is not None and name not in merged}  # parts may differ in theirs
+    items = {name: _lone(item) for name, item in source.class_items.items() if selection(name) == name and name not in merged}
     ids, notes = None if source.class_ids is None else _choose_ids(dict(source.class_ids), selection), ()
     if ids is not None and source.class_ids is not None and len(ids) < len(source.class_ids):
         ids = {name: id_ for id_, name in enumerate(sorted(ids, key=ids.__getitem__), start=1)}
         notes = (f"{len(ids)} of {len(source.class_ids)} classes are left; their ids count from 1, in the order that they had",)
-    chosen = dataclasses.replace(source, load=SelectingReader(source.load, selection, merged), class_ids=ids, class_keypoints=keypoints)
+    load = SelectingReader(source.load, selection, merged)
+    chosen = dataclasses.replace(source, load=load, class_ids=ids, class_keypoints=keypoints, class_items=items)
     return ChosenClasses(chosen, None if facts is None else facts.select(selection), notes)
 
 
@@ -57,11 +59,23 @@ def derive_label_map(source: Source, facts: Survey | None) -> LabelMap:
         if by_id and by_id[0][1] < 1:
             name, id_ = by_id[0]
             raise InputError(f"category {name!r} has id {id_}, but label ids start at 1 (0 is background); give a --label_map")
-        keypoints = source.class_keypoints
-        return LabelMap(tuple(LabelMapItem(id_, name, display_name=name, keypoints=keypoints.get(name, ())) for name, id_ in by_id))
+        items = [
+            dataclasses.replace(
+                source.class_items.get(name) or LabelMapItem(id_, name, display_name=name),
+                id=id_,
+                keypoints=source.class_keypoints.get(name, ()),
+            )
+            for name, id_ in by_id
+        ]
+        return LabelMap(tuple(items))
     if facts is None or not facts.class_texts:
         raise InputError("the annotations hold no object, so that no label map can be made from them; give a --label_map")
     return LabelMap.from_names(facts.class_texts)
+
+
+def _lone(item: LabelMapItem) -> LabelMapItem:
+    """An item without what it says of other ids, which may not be what they were."""
+    return dataclasses.replace(item, ancestor_ids=(), descendant_ids=())
 
 
 def _choose_ids(class_ids: dict[str, int], selection: Selection) -> dict[str, int]:

@@ -36,7 +36,8 @@ def parse_arguments(argv: Sequence[str] | None, *, program: str = "create_tf_rec
     _add_splitting(parser)
     _add_writing(parser)
     arguments = parser.parse_args(argv)
-    if arguments.input is None and (arguments.images is None or arguments.annotations is None):
+    needs_annotations = arguments.format == _AUTO or FORMATS[arguments.format].needs_annotations
+    if arguments.input is None and (arguments.images is None or (arguments.annotations is None and needs_annotations)):
         parser.error("give --input DIR, or --images and --annotations")
     if arguments.input is not None and (arguments.images is not None or arguments.annotations is not None):
         parser.error("--input finds images and annotations; give it alone, or --images and --annotations")
@@ -58,7 +59,7 @@ def choose_format(arguments: argparse.Namespace) -> tuple[str, ReadOptions]:
     else:
         if FORMATS[arguments.format].has_image_folder and not arguments.images.is_dir():
             raise InputError(f"--images {arguments.images} is not a folder")
-        name, found = arguments.format, ReadOptions(arguments.images, arguments.annotations)
+        name, found = arguments.format, ReadOptions(arguments.images, arguments.annotations or arguments.images)
     given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ReadOptions)}
     more = {key: value for key, value in given.items() if key not in ("images", "annotations") and value}
     return name, dataclasses.replace(found, **more)

@@ -16,7 +16,7 @@ ANNOTATIONS_HELP = {
     "labelme": "folder of JSON files",
     "open_images": "CSV of boxes",
     "pets": "folder with xmls and trimaps",
-    "tfrecord": "label map of the records that --images names",
+    "tfrecord": "label map of the records that --images names; without it their class texts and labels count",
     "voc": "folder of XML files",
     "yolo": "data.yaml, obj.data, or a file of class names",
 }

@@ -1,7 +1,8 @@
 """Records that exist: an API data set as a source, to be split, filtered, cut into other shards or given other classes.
 
 Boxes, keypoints, masks and all other features that the API knows are kept, and floats of the data set's own with one value an object.
-Features that are neither are named in a note.
+Features that are neither are named in a note. Class ids are those of the label map and, of classes that it lacks, the labels that the
+records have throughout.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, Keypoint, PixelBox, ReadOptions, Source
 from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.options import refuse_unused
+from data_tools.formats.tfrecord_classes import NO_LABEL_MAP, complete_label_map
 from data_tools.formats.tfrecord_scan import RecordEntry, scan_records
 from data_tools.image_header import read_header
 from data_tools.masks import check_mask_memory, png_to_mask
@@ -66,20 +68,23 @@ def read_tfrecord(options: ReadOptions) -> Source:
     """Lists the records of a data set; its label map gives names to labels without a text, and the ids.
 
     Args:
-        options: `images` is a record file, a prefix of shards, a glob pattern or a folder; `annotations` the label map of these records.
+        options: `images` is a record file, a prefix of shards, a glob pattern or a folder; `annotations` the label map of these records, or
+            the same as `images` where there is none.
 
     Raises:
-        InputError: no file matches, a file is damaged, a record is no tf.Example, or the label map is wrong.
+        InputError: no file matches, a file is damaged, a record is no tf.Example, the label map is wrong or not that of the records.
     """
     refuse_unused(options, "tfrecord")
-    return read_record_files(find_record_files([options.images]), load_label_map(options.annotations))
+    label_map = NO_LABEL_MAP if options.annotations == options.images else load_label_map(options.annotations)
+    return read_record_files(find_record_files([options.images]), label_map)
 
 
 def read_record_files(paths: Sequence[Path], label_map: LabelMap) -> Source:
     """Lists the records of files.
 
     Raises:
-        InputError: a file is damaged, a record is no tf.Example, or there is no record.
+        InputError: a file is damaged, a record is no tf.Example, there is no record, or a class's text and label belong together
+            in one place and not in another.
     """
     scan = scan_records(paths)
     if not scan.entries:
@@ -92,14 +97,16 @@ def read_record_files(paths: Sequence[Path], label_map: LabelMap) -> Source:
     kept = {*features, *extras, *_BOX, *_KEYPOINTS, *_IMAGE_LABELS, *_MADE_ANEW}
     lost = [f"{key} (in {number:,})" for key, number in sorted(scan.num_records.items()) if key not in kept]
     notes = (f"{paths[0]}: features that are not kept, of {len(scan.entries):,} records: {', '.join(lost)}",) if lost else ()
-    class_ids = {item.name: item.id for item in label_map.items}
+    label_map = complete_label_map(label_map, scan.class_labels)
+    items = {item.name: item for item in label_map.items}
+    class_ids = {item.name: item.id for item in label_map.items} or None
     keypoints = {item.name: item.keypoints for item in label_map.items if item.keypoints}
     reader = RecordReader(label_map, tuple(features), extras)
-    return Source(scan.entries, reader, tuple(features), class_ids, extras, notes, keypoints)
+    return Source(scan.entries, reader, tuple(features), class_ids, extras, notes, keypoints, items)
 
 
 def _recognise(folder: Path) -> ReadOptions | None:
-    """Record files of one data set, and one label map beside them.
+    """Record files of one data set, and at most one label map beside them.
 
     Raises:
         InputError: there are records of several data sets, or several label maps.
@@ -107,12 +114,13 @@ def _recognise(folder: Path) -> ReadOptions | None:
     records = [path for path in sorted(folder.iterdir()) if is_record_name(path.name) and _starts_like_records(path)]
     prefixes = dict.fromkeys(path.name.rsplit("-", 3)[0] if "-of-" in path.name else path.name for path in records)
     label_maps = sorted(folder.glob("*.pbtxt"))
-    if not records or not label_maps:
+    if not records:
         return None
     if len(prefixes) > 1 or len(label_maps) > 1:
         found = ", ".join([*prefixes, *(path.name for path in label_maps)])
         raise InputError(f"{folder} holds several record sets or label maps: {found}; choose with --images and --annotations")
-    return ReadOptions(folder / next(iter(prefixes)), label_maps[0])
+    prefix = folder / next(iter(prefixes))
+    return ReadOptions(prefix, label_maps[0] if label_maps else prefix)
 
 
 def _starts_like_records(path: Path) -> bool:
@@ -273,4 +281,4 @@ def _decode(value: bytes, key: str) -> str:
         raise InputError(f"{key} is not a text in UTF-8: {value[:80]!r}") from None
 
 
-FORMAT = Format(read_tfrecord, _recognise, has_image_folder=False)
+FORMAT = Format(read_tfrecord, _recognise, has_image_folder=False, needs_annotations=False)

@@ -15,6 +15,7 @@ from object_detection_ext.errors import InputError
 
 _HEAD = 12  # bytes of a frame before the payload
 _FLOATS = 0x12  # tag of Feature.float_list
+_CLASS_KEYS = ((schema.OBJECT_CLASS_TEXT, schema.OBJECT_CLASS_LABEL), (schema.IMAGE_CLASS_TEXT, schema.IMAGE_CLASS_LABEL))
 
 
 class RecordEntry(NamedTuple):
@@ -33,6 +34,7 @@ class RecordScan(NamedTuple):
     entries: list[RecordEntry]
     num_records: Mapping[str, int]  # by the key of a feature: how many have it
     object_floats: frozenset[str]  # keys of floats with one value for each box, in all records
+    class_labels: Mapping[tuple[bytes, int], RecordEntry]  # each class text with its label, and the first record that has both
 
 
 def scan_records(paths: Iterable[Path]) -> RecordScan:
@@ -43,16 +45,20 @@ def scan_records(paths: Iterable[Path]) -> RecordScan:
     """
     entries: list[RecordEntry] = []
     num_records, num_parallel = Counter[str](), Counter[str]()
+    class_labels: dict[tuple[bytes, int], RecordEntry] = {}
     for path in paths:
         for entry, payload in _payloads(path):
             try:
                 features = split_example(payload)
                 num_records.update(features.keys())
                 num_parallel.update(_object_floats(features))
+                for pair in _class_labels(features):
+                    class_labels.setdefault(pair, entry)
             except InputError as error:
                 raise InputError(f"{entry}: {error}") from None
             entries.append(entry)
-    return RecordScan(entries, num_records, frozenset(key for key, number in num_parallel.items() if number == len(entries)))
+    object_floats = frozenset(key for key, number in num_parallel.items() if number == len(entries))
+    return RecordScan(entries, num_records, object_floats, class_labels)
 
 
 def read_texts(paths: Iterable[Path], key: str) -> list[str]:
@@ -87,6 +93,16 @@ def _object_floats(features: Mapping[str, bytes | memoryview]) -> list[str]:
         if key.startswith("image/object/") and (is_floats or (is_empty and not num_boxes)) and _count(features, key) == num_boxes:
             keys.append(key)
     return keys
+
+
+def _class_labels(features: Mapping[str, bytes | memoryview]) -> Iterator[tuple[bytes, int]]:
+    """The texts of the classes of objects and image with their labels, where both are there and as many; what is odd the reader refuses."""
+    for text_key, label_key in _CLASS_KEYS:
+        if text_key not in features or label_key not in features:
+            continue
+        texts, labels = parse_feature(features[text_key]), parse_feature(features[label_key])
+        if len(texts) == len(labels) and texts and isinstance(texts[0], bytes) and isinstance(labels[0], int):
+            yield from {pair for pair in zip(texts, labels, strict=True) if pair[0]}
 
 
 def _count(features: Mapping[str, bytes | memoryview], key: str) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,16 @@ from PIL import Image
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Keypoint, PixelBox, ReadOptions, Source
 from data_tools.create_tf_record import create_tf_record
 from data_tools.formats.coco import read_coco
+from data_tools.formats.open_images import read_open_images
 from data_tools.formats.tfrecord import FORMAT, read_tfrecord
 from data_tools.record_file import read_records
 from data_tools.record_patterns import find_record_files
+from data_tools.selection import Selection
 from data_tools.tf_example import bytes_feature, encode_example, float_feature, frame_record, int64_feature, parse_example
+from data_tools.write_options import WriteOptions
+from object_detection_ext.data.label_map import LabelMapItem, load_label_map
 from object_detection_ext.errors import InputError
+from tests.data_tools.small_sets import make_open_images
 
 LABEL_MAP = "item { id: 3 name: 'cat' display_name: 'Cat' keypoints { id: 1 label: 'nose' } keypoints { id: 2 label: 'tail' } }\n"
 LABEL_MAP += "item { id: 7 name: 'dog' }\n"
@@ -155,12 +161,92 @@ def test_names_of_classes(record_set):
     def texts(record: dict[str, list[Any]]) -> list[str]:
         return [item.class_text for item in record_set.load(RECORD | record)[0].objects]
 
-    assert texts({"image/object/class/text": [b"Cat", b"bird"]}) == ["cat", "bird"]  # a display name; a class of another label map
-    assert texts({"image/object/class/text": [b"", b"dog"]}) == ["dog", "dog"]  # the first by its label 7
+    assert texts({"image/object/class/text": [b"dog", b"Cat"]}) == ["dog", "cat"]  # a display name
+    assert texts({"image/object/class/text": [b"Cat", b"bird"], "image/object/class/label": []}) == ["cat", "bird"]  # of another label map
+    unnamed = {"image/object/class/text": [b"", b"dog"], "image/object/class/label": [3, 7]}
+    assert texts(unnamed) == ["cat", "dog"]
     assert texts({"image/object/class/text": []}) == ["dog", "cat"]
     assert texts({"image/object/class/label": []}) == ["dog", "cat"]
     with pytest.raises(InputError, match=r"record 0 at byte 0: the class label 4 is not in the label map, and there is no text for it"):
         texts({"image/object/class/text": [], "image/object/class/label": [7, 4]})
+
+
+def with_classes(*pairs: tuple[str, int]) -> dict[str, list[Any]]:
+    """A record of two objects."""
+    return RECORD | {
+        "image/object/class/text": [text.encode() for text, _ in pairs],
+        "image/object/class/label": [label for _, label in pairs],
+    }
+
+
+def test_ids_of_classes_that_the_label_map_lacks(record_set):
+    source = record_set.read(RECORD, with_classes(("bird", 5), ("Cat", 3)), with_classes(("eel", 2), ("bird", 5)))
+    assert source.class_ids == {"eel": 2, "cat": 3, "bird": 5, "dog": 7}
+    assert [item.class_text for item in source.load(source.entries[2]).objects] == ["eel", "bird"]
+
+
+def test_ids_without_a_label_map(record_set):
+    path = record_set.write(with_classes(("bird", 5), ("cat", 3)), with_classes(("eel", 2), ("bird", 5)))
+    assert read_tfrecord(ReadOptions(path, path)).class_ids == {"eel": 2, "cat": 3, "bird": 5}
+    record_set.write(RECORD | {"image/object/class/label": []})
+    assert read_tfrecord(ReadOptions(path, path)).class_ids is None  # in alphabetical order then, as of any format without ids
+
+
+@pytest.mark.parametrize("has_label_map", [True, False])
+def test_ids_of_open_images_with_their_parents(tmp_path, has_label_map):
+    create_tf_record(read_open_images(make_open_images(tmp_path).options), tmp_path / "a.record")
+    label_map = tmp_path / "a_label_map.pbtxt"
+    expected = {"Animal": 1, "Cat": 2, "Dog": 3}  # the root of the tree is no class
+    assert {item.name: item.id for item in load_label_map(label_map).items} == expected
+    source = read_tfrecord(ReadOptions(tmp_path / "a.record", label_map if has_label_map else tmp_path / "a.record"))
+    assert source.class_ids == expected
+    image = source.load(source.entries[0])
+    assert [item.class_text for item in image.objects] == ["Cat", "Animal"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        pytest.param(
+            [("dog", 7), ("cat", 3)], [("dog", 3), ("cat", 3)], "class text 'dog' has label 3, in the label map it has 7", id="another map"
+        ),
+        pytest.param(
+            [("dog", 7), ("dog", 7)], [("Cat", 2), ("cat", 3)], "class text 'Cat' has label 2, in the label map it has 3", id="off by one"
+        ),
+        pytest.param(
+            [("dog", 7), ("dog", 7)], [("bird", 3), ("cat", 3)], "label 3 is of class text 'bird', in the label map of 'cat'", id="taken"
+        ),
+        pytest.param(
+            [("bird", 5), ("dog", 7)],
+            [("bird", 6), ("dog", 7)],
+            "class text 'bird' has label 6, in .*a.record: record 0 it has 5",
+            id="two ids",
+        ),
+        pytest.param(
+            [("bird", 5), ("dog", 7)],
+            [("eel", 5), ("dog", 7)],
+            "label 5 is of class text 'eel', in .*a.record: record 0 of 'bird'",
+            id="two texts",
+        ),
+        pytest.param([("dog", 7), ("dog", 7)], [("bird", 0), ("dog", 7)], r"class text 'bird' has label 0; labels start at 1", id="from 0"),
+    ],
+)
+def test_text_and_label_that_do_not_agree(record_set, first, second, message):
+    with pytest.raises(InputError, match=rf"^{record_set.path}: record 1: {message}"):
+        record_set.read(with_classes(*first), with_classes(*second))
+
+
+def test_the_label_map_keeps_what_it_says(record_set, tmp_path):
+    path = record_set.write(RECORD)
+    record_set.label_map.write_text(LABEL_MAP + "item { id: 9 name: 'animal' display_name: 'Animal' descendant_ids: 3 descendant_ids: 7 }")
+    options = ReadOptions(path, record_set.label_map)
+    create_tf_record(read_tfrecord(options), tmp_path / "b.record")
+    given = load_label_map(record_set.label_map)
+    assert load_label_map(tmp_path / "b_label_map.pbtxt") == given
+    create_tf_record(read_tfrecord(options), tmp_path / "b.record", WriteOptions(selection=Selection(excluded_classes=("dog",))))
+    cat, animal = load_label_map(tmp_path / "b_label_map.pbtxt").items
+    assert cat == dataclasses.replace(given.items[0], id=1)
+    assert animal == LabelMapItem(2, "animal", display_name="Animal")
 
 
 def test_what_may_be_missing(record_set):
@@ -274,5 +360,6 @@ def test_recognised_folders(record_set, tmp_path):
     record_set.path.rename(tmp_path / "b.record")
     with pytest.raises(InputError, match=r"holds several record sets or label maps: a\.record, b\.record, label_map\.pbtxt; choose with"):
         FORMAT.recognise(tmp_path)
+    (tmp_path / "b.record").unlink()
     record_set.label_map.unlink()
-    assert FORMAT.recognise(tmp_path) is None
+    assert FORMAT.recognise(tmp_path) == ReadOptions(tmp_path / "a.record", tmp_path / "a.record")
