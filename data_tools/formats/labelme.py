@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -28,6 +29,7 @@ from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
 
 _LARGEST_JSON = 2 * LARGEST_FILE  # bytes; with the image inside, in base64
+_MANIFEST = re.compile(rb'\s*\{\s*"manifest_version"')
 _PLACES = ("", "annotations", "labels", "json")  # of the JSON files, in a data set
 
 
@@ -49,25 +51,39 @@ def read_labelme(options: ReadOptions) -> Source:
     if not options.annotations.is_dir():
         raise InputError(f"{options.annotations} is not a folder; the labelme format needs a folder of JSON files")
     root = options.annotations.resolve()
-    annotations = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.json"))
+    names = _json_files(root)
+    manifests = {name for name in names if _is_manifest(root / name)}
+    annotations = [name for name in names if name not in manifests]
     if not annotations:
-        raise InputError(f"no *.json file in {options.annotations}")
+        raise InputError(f"no *.json file in {options.annotations}" + (" but manifests of records" if names else ""))
     reader = LabelmeReader(options.images.resolve(), root, options.include_masks)
     entries, num_negatives = _add_negatives(annotations, list_images(options.images), reader)
     if options.split_file is not None:
         entries = _select(entries, options.split_file, options.annotations)
         num_negatives = sum(entry.annotation is None for entry in entries)
-    notes = (f"{num_negatives:,} of {len(entries):,} images have no JSON file: kept, as images without objects",) if num_negatives else ()
-    return Source(entries, reader, (schema.OBJECT_MASK,) if options.include_masks else (), notes=notes)
+    notes = [f"{num_negatives:,} of {len(entries):,} images have no JSON file: kept, as images without objects"] if num_negatives else []
+    notes += [f"{root / name} is the manifest of records: not read" for name in sorted(manifests)]
+    return Source(entries, reader, (schema.OBJECT_MASK,) if options.include_masks else (), notes=tuple(notes))
 
 
 def _recognise(folder: Path) -> ReadOptions | None:
     """JSON files with `shapes`, among the images or in a folder beside `images`."""
     for place in (folder / name for name in _PLACES):
-        first = min(place.glob("*.json"), default=None)
+        first = next((path for path in sorted(place.glob("*.json")) if path.name[0] != "." and not _is_manifest(path)), None)
         if first is not None and b'"shapes"' in first_bytes(first):
             return ReadOptions(folder / "images" if (folder / "images").is_dir() else place, place)
     return None
+
+
+def _json_files(root: Path) -> list[str]:
+    """The JSON files below a folder, by their names in it; not hidden ones, which macOS packs beside every file."""
+    names = (path.relative_to(root).as_posix() for path in root.rglob("*.json"))
+    return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether `data_tools.create_tf_record` has written a file, perhaps with its records among the images."""
+    return path.name.endswith("_manifest.json") and _MANIFEST.match(first_bytes(path)) is not None
 
 
 def _add_negatives(annotations: Sequence[str], images: Sequence[str], reader: LabelmeReader) -> tuple[list[LabelmeEntry], int]:
@@ -142,7 +158,9 @@ class LabelmeReader:
         content = load_json(path, largest=_LARGEST_JSON)
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
             got = f"the keys {', '.join(content) or '(none)'}" if isinstance(content, dict) else f"a JSON {type(content).__name__}"
-            raise InputError(f"{path}: must be an object with a list of `shapes`, as LabelMe writes it; got {got}")
+            raise InputError(
+                f"{path}: must be an object with a list of `shapes`, as LabelMe writes it; got {got}; move other files elsewhere"
+            )
         return content
 
     def find_image(self, name: str, content: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, PixelBox, ReadOptions, Source
+from data_tools.create_tf_record import create_tf_record
 from data_tools.formats.labelme import FORMAT, read_labelme
 from object_detection_ext.errors import InputError
 
@@ -300,6 +301,23 @@ def test_wrong_files(labelme_set, text, message):
     labelme_set.write("a", text)
     with pytest.raises(InputError, match=message):
         labelme_set.load()
+
+
+def test_the_manifest_of_records_among_the_files(labelme_set):
+    root = labelme_set.root
+    labelme_set.add("b", shape())
+    create_tf_record(FORMAT.read(ReadOptions(root, root)), root / "a.record")
+    (root / ".hidden").mkdir()
+    for name in ("._b.json", ".hidden/c.json"):
+        (root / name).write_bytes(b"\0\5\x16\7")
+    assert FORMAT.recognise(root) == ReadOptions(root, root)
+    source = read_labelme(ReadOptions(root, root))
+    assert [entry.annotation for entry in source.entries] == ["b.json"]
+    assert source.notes == (f"{root / 'a_manifest.json'} is the manifest of records: not read",)
+    (root / "b.json").unlink()
+    assert FORMAT.recognise(root) is None
+    with pytest.raises(InputError, match=r"no \*\.json file in .* but manifests of records"):
+        read_labelme(ReadOptions(root, root))
 
 
 def test_masks_need_a_size_and_one_that_is_possible(labelme_set):
