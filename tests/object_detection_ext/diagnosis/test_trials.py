@@ -189,12 +189,20 @@ def test_what_is_clearly_better(own, other, outcome):
     assert ("do b" in stage.advice) == (own == 0.3)
 
 
-def test_classes_are_paired_greedily_by_score():
+def test_classes_are_paired_by_score():
     boxes = np.array([[0, 0, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9], [0, 0.6, 0.3, 0.9]], np.float32)
     truth = Truth(boxes, np.array([1, 2, 3]), np.array([False, False, True]), np.ones(3, np.float32), (10, 10))
     found = Found(boxes, np.array([2, 2, 1]), np.array([0.3, 0.9, 0.8], np.float32))
     # Detected 2 is true 2 by 0.9, against 1 by 0.3; detected 1 overlaps the crowd only.
     assert best_class_mapping([truth], [found], {1: "a", 2: "b", 3: "c"}) == {2: 2}
+
+
+def test_the_pairing_is_the_best_of_all():
+    boxes = np.array([[0, 0, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9], [0, 0.6, 0.3, 0.9]], np.float32)
+    truth = Truth(boxes, np.array([1, 2, 1]), np.zeros(3, bool), np.ones(3, np.float32), (10, 10))
+    found = Found(boxes, np.array([1, 1, 2]), np.array([0.9, 0.8, 0.7], np.float32))
+    # Detected 1 is true 1 by 0.9 and true 2 by 0.8, detected 2 is true 1 by 0.7: 0.8 + 0.7 is more than 0.9 alone.
+    assert best_class_mapping([truth], [found], {1: "a", 2: "b"}) == {1: 2, 2: 1}
 
 
 def test_the_table():
