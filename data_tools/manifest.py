@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +12,12 @@ from typing import Any
 from data_tools.conversion_plan import ConversionPlan
 from data_tools.conversion_summary import Summary
 from data_tools.image_file import find_inside
-from data_tools.record_writer import ShardState
+from data_tools.record_writer import ShardState, file_crc32c
 from object_detection_ext.data.label_map import load_label_map
 from object_detection_ext.errors import InputError
 
 _VERSION = 1  # of the manifest's own form
 _PACKAGE = "object-detection-ext"
-_CHUNK = 1 << 20  # bytes read at a time
 
 
 def make_manifest(plan: ConversionPlan, summary: Summary, states: Sequence[ShardState], arguments: Mapping[str, object]) -> bytes:
@@ -36,7 +34,7 @@ def make_manifest(plan: ConversionPlan, summary: Summary, states: Sequence[Shard
             "stored_as_png": dict(sorted(split.converted.items())),  # by the format of the image file
             "objects": dict(sorted(split.objects.items())),
             "shards": [
-                {"file": path.name, "records": state.num_records, "bytes": state.num_bytes, "sha256": state.sha256}
+                {"file": path.name, "records": state.num_records, "bytes": state.num_bytes, "crc32c": f"{state.crc32c:08x}"}
                 for path, place, state in shards
                 if place == number
             ],
@@ -89,11 +87,8 @@ def _compare_shard(shard: Mapping[str, Any], path: Path) -> str:
     size = path.stat().st_size
     if size != shard["bytes"]:
         return f"has {size:,} bytes, not the {shard['bytes']:,} that were written"
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return "" if digest.hexdigest() == shard["sha256"] else "has other content than was written (SHA-256)"
+    is_same = f"{file_crc32c(path, size):08x}" == shard["crc32c"]
+    return "" if is_same else "has other content than was written (CRC-32C)"
 
 
 def _compare_label_map(label_map: Mapping[str, Any], path: Path) -> str:
@@ -110,7 +105,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
         content = json.loads(path.read_bytes())
         label_map = content["label_map"]
         shards = [shard for split in content["splits"] for shard in split["shards"]]
-        texts = [shard[key] for shard in shards for key in ("file", "sha256")]
+        texts = [shard[key] for shard in shards for key in ("file", "crc32c")]
         numbers = [shard["bytes"] for shard in shards]
         is_whole = bool(shards) and isinstance(label_map["file"], str | None) and isinstance(label_map["classes"], list)
     except (ValueError, RecursionError, KeyError, TypeError, IndexError) as error:

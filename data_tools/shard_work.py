@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import json
 import os
@@ -11,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+
+import google_crc32c
 
 from data_tools.conversion_plan import ConversionPlan
 from data_tools.conversion_summary import Messages, SplitSummary, Summary
@@ -45,7 +46,7 @@ class ImageError(NamedTuple):
 class ShardReport:
     """What came of it."""
 
-    state: ShardState = field(default_factory=lambda: ShardState(0, 0, ""))
+    state: ShardState = field(default_factory=lambda: ShardState(0, 0, 0))
     summary: Summary = field(default_factory=lambda: Summary([SplitSummary(None)]))
     source_ids: list[str] = field(default_factory=list)
     broken_box_positions: list[int] = field(default_factory=list)  # of the entry of each message that `summary` keeps
@@ -75,7 +76,7 @@ class ShardReport:
 
 def write_shard(work: ShardWork, path: Path) -> ShardReport:
     """Encodes the images of a shard in order and writes them to `path`, onto the disk; an error ends this and is reported."""
-    report, digest, num_records = ShardReport(), hashlib.sha256(), 0
+    report, checksum, num_records = ShardReport(), 0, 0
     with path.open("wb") as file:
         for position, entry in zip(work.positions, work.entries, strict=True):
             try:
@@ -90,9 +91,9 @@ def write_shard(work: ShardWork, path: Path) -> ShardReport:
             report.add(image, position, is_left_out=is_left_out)
             if not is_left_out:
                 file.write(image.record)
-                digest.update(image.record)
+                checksum = google_crc32c.extend(checksum, image.record)
                 num_records += 1
-        report.state = ShardState(num_records, file.tell(), digest.hexdigest())
+        report.state = ShardState(num_records, file.tell(), checksum)
         file.flush()
         os.fsync(file.fileno())
     return report

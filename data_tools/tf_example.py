@@ -51,19 +51,36 @@ def int64_feature(values: Sequence[int]) -> bytes:
 
 def encode_example(features: Mapping[str, Feature]) -> bytes:
     """A serialized tf.Example; keys are sorted, so equal features give equal bytes."""
-    pieces, total = [b""], 0
+    return b"".join(_example_pieces(features))
+
+
+def encode_record(features: Mapping[str, Feature]) -> bytes:
+    """A serialized tf.Example as one record of a TFRecord file: `frame_record(encode_example(features))` with one copy of the image less."""
+    pieces = _example_pieces(features)
+    crc = 0
+    for piece in pieces:
+        crc = google_crc32c.extend(crc, piece)
+    length = struct.pack("<Q", sum(map(len, pieces)))
+    return b"".join((length, masked_crc(length), *pieces, _mask(crc)))
+
+
+def _example_pieces(features: Mapping[str, Feature]) -> list[bytes]:
+    """The large ones as they are, the small ones between them joined."""
+    pieces, small, total = [b""], list[bytes](), 0
     for key in _sorted(tuple(features)):
         value = features[key]
-        length = len(value) if isinstance(value, bytes) else sum(map(len, value))
-        head = _entry_head(key, length)
-        pieces.append(head)
         if isinstance(value, bytes):
-            pieces.append(value)
+            length = len(value)
+            head = _entry_head(key, length)
+            small += (head, value)
         else:
-            pieces += value
+            length = sum(map(len, value))
+            head = _entry_head(key, length)
+            pieces += (b"".join((*small, head, *value[:-1])), value[-1])
+            small.clear()
         total += len(head) + length
     pieces[0] = _FIELD_1 + _varint(total)
-    return b"".join(pieces)
+    return [*pieces, b"".join(small)]
 
 
 def frame_record(payload: bytes) -> bytes:
@@ -74,7 +91,10 @@ def frame_record(payload: bytes) -> bytes:
 
 def masked_crc(data: bytes) -> bytes:
     """The checksum of a TFRecord file, as the four bytes that stand in it."""
-    crc = google_crc32c.value(data)
+    return _mask(google_crc32c.value(data))
+
+
+def _mask(crc: int) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + _CRC_MASK_DELTA) & 0xFFFFFFFF)
 
 

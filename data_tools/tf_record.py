@@ -26,9 +26,8 @@ from data_tools.pixels import check_pixels, make_storable
 from data_tools.tf_example import (
     Feature,
     bytes_feature,
-    encode_example,
+    encode_record,
     float_feature,
-    frame_record,
     int64_feature,
     large_bytes_feature,
     text_feature,
@@ -100,7 +99,7 @@ class RecordEncoder:
         objects, broken = _check_boxes(annotated.objects, annotated, grid, self.broken_boxes)
         features = _image_features(annotated, encoded, header) | box_features(objects, grid) | self._more_features(annotated, objects, grid)
         texts = tuple([item.class_text for item in objects])
-        record = frame_record(encode_example(features))
+        record = encode_record(features)
         num_box_masks = count_box_masks(self.object_features, objects)
         said = (*annotated.notes, *notes)
         return EncodedImage(record, annotated.source_id, annotated.where, texts, broken, said, num_box_masks=num_box_masks)

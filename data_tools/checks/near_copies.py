@@ -1,4 +1,4 @@
-"""Which pictures of one set are near copies of pictures of another, without comparing each with each.
+"""Which pictures of one set are near copies of pictures of another, or of the same set, without comparing each with each.
 
 Multi-index hashing (Norouzi, Punjani, Fleet 2012, "Fast Search in Hamming Space with Multi-Index Hashing"): bits that differ in at most
 7 of 64 places agree, but for at most one place, in one of four pieces of 16. So each piece is looked up 17 times in a sorted list.
@@ -38,12 +38,23 @@ def fingerprint_table(fingerprints: Sequence[Fingerprint | None]) -> Fingerprint
 
 def find_near_copies(queries: FingerprintTable, others: FingerprintTable) -> dict[int, int]:
     """An image of `others` that each image of `queries` is a near copy of; images without one are left out."""
+    return _find(queries, others, is_one_set=False)
+
+
+def find_near_repeats(pictures: FingerprintTable) -> dict[int, int]:
+    """An earlier image of the set that each image is a near copy of; images without one are left out."""
+    return _find(pictures, pictures, is_one_set=True)
+
+
+def _find(queries: FingerprintTable, others: FingerprintTable, *, is_one_set: bool) -> dict[int, int]:
     found = np.full(len(queries.bits), -1, np.int64)  # row of others
     tries = np.zeros(len(queries.bits), np.int64)
     kept = _few_of_each(others.bits)
     own, theirs = _normalized(queries.thumbnails), _normalized(others.thumbnails)
     for left, right in _matching(queries.bits, others.bits[kept]):
         right = kept[right]
+        if is_one_set:
+            left, right = left[right < left], right[right < left]
         near = (found[left] < 0) & (_popcount(queries.bits[left] ^ others.bits[right]) <= MAX_DISTANCE)
         left, right = left[near], right[near]
         few = _ranks(left) + tries[left] < _TRIES

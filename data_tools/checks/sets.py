@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
+from data_tools.checks.near_copies import find_near_repeats, fingerprint_table
 from data_tools.checks.scanned_set import ScannedSet
 from data_tools.checks.summary import ReaderSummary
 from object_detection_ext.findings import Check, Finding, Severity
@@ -43,6 +45,13 @@ DUPLICATE_IMAGE = Check(
     "the same encoded image twice in a set",
     "remove one (do their boxes agree?), or let --fix keep the first",
 )
+NEAR_COPIES = Check(
+    "near_copy_in_set",
+    Severity.INFO,
+    "images of a set that are nearly another one of it: re-encoded, resized, neighbouring frames of a video",
+    "count scenes instead of images when you judge how much there is to learn from, and keep each scene in one split "
+    "(data_tools.create_tf_record --group_by)",
+)
 DUPLICATE_SOURCE_ID = Check(
     "duplicate_source_id",
     Severity.WARNING,
@@ -75,6 +84,7 @@ CHECKS = (
     UNUSED_CLASS,
     CLASS_IMBALANCE,
     DUPLICATE_IMAGE,
+    NEAR_COPIES,
     DUPLICATE_SOURCE_ID,
     NO_SOURCE_ID,
     TOO_MANY_BOXES,
@@ -83,6 +93,7 @@ CHECKS = (
 
 RARE = 20  # objects: fewer than a class of a small set needs to be seen in a handful of places
 IMBALANCE = 50  # times as many
+_MAX_NAMED = 3  # near copies
 
 
 def check_set(scanned: ScannedSet, *, teaches: bool) -> Iterator[Finding]:
@@ -131,10 +142,23 @@ def _check_identity(scanned: ScannedSet) -> Iterator[Finding]:
             place = summary.place(image)
             message = f"source id {scanned.source_ids[image]!r} belongs to {scanned.image_name(first)} too"
             yield DUPLICATE_SOURCE_ID(place, message, image=scanned.source_ids[image], record=place)
+    yield from _check_near_copies(scanned, copies)
     nameless = [image for image, name in enumerate(summary.image_names) if not name and scanned.is_readable[image]]
     if nameless:
         place = summary.place(nameless[0])
         yield NO_SOURCE_ID(place, f"{len(nameless):,} records have neither source id nor file name", record=place)
+
+
+def _check_near_copies(scanned: ScannedSet, exact: Collection[int]) -> Iterator[Finding]:
+    """One finding for all near copies of earlier images; `exact` are copies that are told elsewhere."""
+    kept = [None if image in exact else each for image, each in enumerate(scanned.fingerprints)]
+    found = find_near_repeats(fingerprint_table(kept))
+    if found:
+        pairs = [f"{scanned.image_name(image)} of {scanned.image_name(first)}" for image, first in islice(found.items(), _MAX_NAMED)]
+        more = f" and {len(found) - len(pairs):,} more" if len(found) > len(pairs) else ""
+        message = f"{len(found):,} of {scanned.summary.num_images:,} images are near copies of earlier ones: {', '.join(pairs)}{more}"
+        first = next(iter(found))
+        yield NEAR_COPIES(_words(scanned.summary), message, record=scanned.summary.place(first))
 
 
 def _check_class_counts(scanned: ScannedSet, where: str) -> Iterator[Finding]:

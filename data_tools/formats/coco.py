@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, Keypoint, PixelBox, ReadOptions, Source
-from data_tools.formats.coco_file import CocoAnnotation, CocoContent, CocoImage, describe, is_number, is_text, read_coco_file, unpack
+from data_tools.formats.coco_file import CocoAnnotation, CocoContent, CocoImage, is_number, is_text, iterate_packed, read_coco_file, unpack
 from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.json_stream import decode_json
 from data_tools.formats.options import refuse_unused
@@ -110,22 +110,25 @@ class CocoReader:
             raise InputError(f"{where}: {error}") from None
         if path is None:
             raise InputError(f"{where}: no image {filename!r} in {self.images}")
-        annotations = unpack(entry.annotations)
-        objects = tuple([self._read_object(annotation, filename) for annotation in annotations])
+        objects = self._read_objects(entry)
         notes: list[str] = []
         if self.include_masks or self.keypoints:
             if self.include_masks and size is not None:
                 check_mask_memory(len(objects), size, where=where)
             with self.annotations.open("rb") as file:
-                pairs = list(zip(objects, annotations, strict=True))
+                pairs = list(zip(objects, unpack(entry.annotations), strict=True))
                 objects = tuple([self._read_shape(item, self._content(file, annotation, item), size, notes) for item, annotation in pairs])
         return AnnotatedImage(path, filename, str(id_), size, objects, where, notes=tuple(notes))
 
-    def _read_object(self, annotation: CocoAnnotation, filename: str) -> AnnotatedObject:
-        name = self.categories[annotation.category_id]
-        x, y, width, height = annotation[:4]
-        where = describe(self.annotations, annotation, name, filename)
-        return AnnotatedObject(name, PixelBox(y, x, y + height, x + width), where, is_crowd=annotation.is_crowd, area=annotation.area)
+    def _read_objects(self, entry: CocoEntry) -> tuple[AnnotatedObject, ...]:
+        objects, filename, start = list[AnnotatedObject](), entry.image.filename, f"{self.annotations}: annotations["
+        for x, y, width, height, area, position, category_id, _, _, is_crowd in iterate_packed(entry.annotations):
+            name = self.categories[category_id]
+            where = f"{start}{position}] ({name} in {filename})"  # as `describe` says it, without its call
+            objects.append(
+                AnnotatedObject(name, PixelBox(y, x, y + height, x + width), where, False, False, "Unspecified", is_crowd, area)
+            )
+        return tuple(objects)
 
     def _content(self, file: IO[bytes], annotation: CocoAnnotation, item: AnnotatedObject) -> Mapping[str, Any]:
         file.seek(annotation.start)

@@ -6,6 +6,7 @@ The pieces are parsed by Python's own parser in C, so that a list is read nearly
 from __future__ import annotations
 
 import codecs
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import IO, Any, NoReturn, Self
 from object_detection_ext.errors import InputError
 
 _BLOCK = 1 << 20  # bytes read at a time
+_BATCH = 256  # objects parsed at a time
 LARGEST_VALUE = 1 << 25  # characters of one value of a list, or of one member that is no list
 _LONGEST_TOKEN = 16  # characters that may still change their meaning with those that follow: half of -Infinity, of \ud83d\ude00
 _SPACES = " \t\n\r"
@@ -47,6 +49,19 @@ def _refuse_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODE = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_doubled_keys).raw_decode
+_DECODE_PLAIN = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+
+# A plain object: no objects or lists of lists in it but the one member that may be passed over, no backslash in its texts. Nothing is tried
+# twice (`*+`), so that the time is linear whatever the file holds.
+_PIECE = r'[^"{}\[\]]++|"[^"\\]*+"|\[[^"{}\[\]]*+\]'
+_NUMBERS = r"\[[-+.,eE0-9 \t\n\r\[\]]*+"
+
+
+@functools.cache
+def _plain_object(passed_over: str | None) -> re.Pattern[str]:
+    key = f'"{re.escape(passed_over)}"' if passed_over else r"\Z."
+    object_ = rf'\{{(?:(?!{key})(?:{_PIECE}))*+(?:{key}[{_SPACES}]*+:[{_SPACES}]*+(?P<cut>{_NUMBERS})(?:{_PIECE})*+)?+\}}'
+    return re.compile(rf"[{_SPACES}]*+(?P<object>{object_})[{_SPACES}]*+,")
 
 
 def load_json(path: Path, *, largest: int) -> Any:
@@ -91,7 +106,7 @@ class JsonStream:
         self._path, self._largest, self._block = path, largest_value, block
         self._file: IO[bytes] | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._text, self._position, self._is_last = "", 0, False
+        self._text, self._position, self._is_last, self._is_ascii = "", 0, False, True
         self._lines = 0  # line ends before `_text`
         self._mark, self._mark_bytes = 0, 0  # a place in `_text` up to which bytes were counted, and the byte there
         self._start = 0  # of the last value, in `_text`
@@ -141,12 +156,11 @@ class JsonStream:
             self._fail("Expecting value")
         return _KINDS.get(character, "number")
 
-    def items(self, *, passed_over: re.Pattern[str] | None = None) -> Iterator[Any]:
+    def items(self, *, passed_over: str | None = None) -> Iterator[Any]:
         """The values of the list that comes next.
 
         Args:
-            passed_over: where it matches a whole value, the lists of numbers in its group 1, up to the last bracket, are not parsed but
-                taken for null.
+            passed_over: a key; of an object whose member of this name is a list of numbers, or of such lists, that member may come as null.
         """
         if self._next_character() != "[":
             self._fail("Expecting a list")
@@ -154,17 +168,51 @@ class JsonStream:
         if self._next_character() == "]":
             self._position += 1
             return
+        pattern = _plain_object(passed_over)
         while True:
-            yield self.value(passed_over)
-            if self._ends("]"):
-                return
+            spans, values, after = self._batch(pattern)
+            if values:
+                for value, (self._start, self._position) in zip(values, spans, strict=True):
+                    yield value
+                self._position = after
+            for _ in range(1 if values or not spans else len(spans)):  # one by one: the first that is wrong is named
+                yield self.value()
+                if self._ends("]"):
+                    return
 
-    def value(self, passed_over: re.Pattern[str] | None = None) -> Any:
-        """The value that comes next, whole; `passed_over` as in `items`."""
+    def _batch(self, pattern: re.Pattern[str]) -> tuple[list[tuple[int, int]], list[Any], int]:
+        """Plain objects that stand whole in `_text`, with a comma behind each: where they stand, what they are, where the next is.
+
+        Parsed in one go, they take half the time. There are no values where something is wrong with one of them; a key that comes twice is
+        found by counting, since no text in them can look like a key.
+        """
+        text, position = self._text, self._position
+        spans, pieces = list[tuple[int, int]](), list[str]()
+        while len(spans) < _BATCH and (match := pattern.match(text, position)):
+            (start, end), (cut_start, cut_end) = match.span("object"), match.span("cut")
+            if cut_start < 0:
+                pieces.append(text[start:end])
+            else:
+                cut_end = text.rindex("]", cut_start, cut_end) + 1
+                if text.count("[", cut_start, cut_end) != text.count("]", cut_start, cut_end):
+                    break
+                pieces.append(f"{text[start:cut_start]}null{text[cut_end:end]}")
+            spans.append((start, end))
+            position = match.end()
+        joined = f"[{','.join(pieces)}]"
+        try:
+            values, end = _DECODE_PLAIN(joined, 0)
+        except (ValueError, RecursionError, _NotJsonError):
+            return spans, [], position
+        is_plain = end == len(joined) and joined.count('":') == sum(map(len, values))
+        return spans, values if is_plain else [], position
+
+    def value(self) -> Any:
+        """The value that comes next, whole."""
         self._next_character()
         while True:
             try:
-                value, end = self._decode(passed_over)
+                value, end = _DECODE(self._text, self._position)
             except json.JSONDecodeError as error:
                 is_cut = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LONGEST_TOKEN
                 if self._is_last or not is_cut:
@@ -185,24 +233,10 @@ class JsonStream:
                 self._fail(f"a value of more than {self._largest:,} characters")
             self._read_on()
 
-    def _decode(self, passed_over: re.Pattern[str] | None) -> tuple[Any, int]:
-        """The value at `_position` and where it ends."""
-        text = self._text
-        match = passed_over.match(text, self._position) if passed_over else None
-        if match is not None:
-            start, stop = match.start(1), text.rindex("]", *match.span(1)) + 1
-            if text.count("[", start, stop) == text.count("]", start, stop):
-                with_null = f"{text[self._position : start]}null{text[stop : match.end()]}"
-                try:
-                    value, end = _DECODE(with_null, 0)
-                    if end == len(with_null):
-                        return value, match.end()
-                except (ValueError, _NotJsonError):
-                    pass  # said below, with its place
-        return _DECODE(text, self._position)
-
     def place(self) -> tuple[int, int]:
         """First byte of the last value in the file, and number of bytes."""
+        if self._is_ascii:
+            return self._mark_bytes - self._mark + self._start, self._position - self._start
         start = self._count_bytes(self._start)
         return start, self._count_bytes(self._position) - start
 
@@ -255,11 +289,12 @@ class JsonStream:
         except UnicodeDecodeError as error:
             where = self._file.tell() - len(error.object) + error.start
             raise InputError(f"{self._path}: not valid JSON: not UTF-8 at byte {where:,}: {error.reason}") from None
+        self._is_ascii = self._text.isascii()
         self._start = self._position = self._mark = 0
 
     def _count_bytes(self, position: int) -> int:
         """The place in the file of a place in `_text`; places are asked for in order."""
-        if self._text.isascii():
+        if self._is_ascii:
             self._mark_bytes += position - self._mark
         else:
             self._mark_bytes += len(self._text[self._mark : position].encode())

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from pathlib import Path
 
+import google_crc32c
 import pytest
 
 from data_tools import create_tf_record, verify_manifest
@@ -61,7 +61,7 @@ def test_what_it_says(manifest, voc_set):
     assert train["objects"]["cat"] + val["objects"]["cat"] == 0 + 1 + 2 + 3 + 4 + 5
     for shard in [*train["shards"], *val["shards"]]:
         data = (manifest.parent / shard["file"]).read_bytes()
-        assert (shard["bytes"], shard["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+        assert (shard["bytes"], shard["crc32c"]) == (len(data), f"{google_crc32c.value(data):08x}")
 
 
 def test_all_is_as_it_was_written(verify):
@@ -83,7 +83,7 @@ def test_what_has_changed_is_named(manifest, verify):
         1,
         [
             f"error: {first} has {size - 1:,} bytes, not the {size:,} that were written",
-            f"error: {second} has other content than was written (SHA-256)",
+            f"error: {second} has other content than was written (CRC-32C)",
             f"error: {folder / 'mine_val.record-00001-of-00002'} is missing",
             f"error: {label_map} has other classes or ids than the records were written with",
         ],
@@ -108,15 +108,15 @@ def test_a_label_map_that_cannot_be_read_and_one_with_more_words(manifest, verif
         ("[" * 100_000, "not a manifest of records: RecursionError: "),
         ('{"label_map": {"file": null, "classes": []}, "splits": []}', "not a manifest of records: it must have a label_map"),
         (
-            '{"label_map": {"file": null, "classes": []}, "splits": [{"shards": [{"file": 1, "bytes": 2, "sha256": "a"}]}]}',
+            '{"label_map": {"file": null, "classes": []}, "splits": [{"shards": [{"file": 1, "bytes": 2, "crc32c": "a"}]}]}',
             "not a manifest",
         ),
         (
-            '{"label_map": {"file": null, "classes": []}, "splits": [{"shards": [{"file": "a", "bytes": "2", "sha256": "a"}]}]}',
+            '{"label_map": {"file": null, "classes": []}, "splits": [{"shards": [{"file": "a", "bytes": "2", "crc32c": "a"}]}]}',
             "not a manifest",
         ),
         (
-            '{"label_map": {"file": null, "classes": []}, "splits": [{"shards": [{"file": "../x", "bytes": 2, "sha256": "a"}]}]}',
+            '{"label_map": {"file": null, "classes": []}, "splits": [{"shards": [{"file": "../x", "bytes": 2, "crc32c": "a"}]}]}',
             "'../x' leads out of the folder ",
         ),
     ],

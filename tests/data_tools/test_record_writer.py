@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+import google_crc32c
 import pytest
 
 from data_tools.record_writer import RecordWriter, ShardState
@@ -10,7 +10,7 @@ from data_tools.shards import AtomicFiles, shard_paths
 
 
 def state(num_records: int, content: bytes) -> ShardState:
-    return ShardState(num_records, len(content), hashlib.sha256(content).hexdigest())
+    return ShardState(num_records, len(content), google_crc32c.value(content))
 
 
 @pytest.fixture

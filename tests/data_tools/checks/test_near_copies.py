@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_tools.checks.fingerprint import THUMBNAIL_SIZE, Fingerprint, take_fingerprint
-from data_tools.checks.near_copies import FingerprintTable, find_near_copies, fingerprint_table
+from data_tools.checks.near_copies import FingerprintTable, find_near_copies, find_near_repeats, fingerprint_table
 
 RANDOM = np.random.default_rng(0)
 
@@ -54,6 +54,19 @@ def test_a_static_scene_of_thousands_of_pictures_is_quick():
     pictures = np.repeat(thumbnails(1), 20_000, axis=0)
     found = find_near_copies(table([5] * 20_000, pictures), table([4] * 20_000, pictures))
     assert len(found) == 20_000
+
+
+def test_repeats_within_a_set_name_an_earlier_picture():
+    pictures = thumbnails(3)
+    repeated = table([7, 1 << 40, 5, 9, 5 << 50], pictures[[0, 1, 0, 2, 0]])
+    assert find_near_repeats(repeated) == {2: 0, 4: 0}  # 9 is another picture, though its bits are near
+    assert find_near_repeats(table([7] * 3, thumbnails(3))) == {}
+
+
+def test_repeats_of_a_static_scene_are_quick():
+    found = find_near_repeats(table([5, 4] * 10_000, np.repeat(thumbnails(1), 20_000, axis=0)))
+    assert set(found) == set(range(1, 20_000))
+    assert all(first < image for image, first in found.items())
 
 
 def test_no_pictures():

@@ -69,6 +69,20 @@ def test_the_same_image_twice_in_a_set(sets):
     assert groups["duplicate_image"].findings[0].record.index == 20
 
 
+def test_near_copies_within_a_set(sets, make):
+    make.set_image(sets.train[5], make.encode(make.picture(3), quality=40))
+    make.set_image(sets.train[9], make.encode(make.picture(3).resize((48, 36))), size=(48, 36))
+    sets.train.append(sets.train[3] | {schema.IMAGE_SOURCE_ID: [b"other"]})  # exact
+    path = sets.paths["train"]
+    groups = sets.found(sets.scan())
+    assert list(groups) == ["duplicate_image", "near_copy_in_set"]
+    assert groups["near_copy_in_set"].severity == 0
+    (finding,) = groups["near_copy_in_set"].findings
+    pairs = ", ".join(f"'id{image}' ({path}: record {image}) of 'id3' ({path}: record 3)" for image in (5, 9))
+    assert finding.message == f"2 of 21 images are near copies of earlier ones: {pairs}"
+    assert finding.record.index == 5
+
+
 def test_a_source_id_twice_in_a_set(sets):
     sets.train[5][schema.IMAGE_SOURCE_ID] = [b"id3"]
     groups = sets.found(sets.scan())

@@ -124,6 +124,40 @@ def test_hostile_files(tmp_path, content, message):
         read_all(write(tmp_path, content), block=1 << 16, largest_value=100_000)
 
 
+FLAT = st.dictionaries(st.sampled_from("abc"), st.integers(-9, 9) | TEXTS | st.lists(st.integers(0, 9), max_size=2), max_size=3)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(FLAT | VALUES, max_size=12), st.booleans(), st.sampled_from([None, 1]), st.integers(1, 400))
+def test_lists_of_plain_objects(tmp_path, items, ensure_ascii, indent, block):
+    """They are parsed many at a time, and mixed with others they are not."""
+    path = write(tmp_path, json.dumps({"a": items}, ensure_ascii=ensure_ascii, indent=indent).encode("utf-8", "replace"))
+    assert read_all(path, block=block) == json.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ('{"b": 1, "c": 2, "b": 3}', TWICE),
+        ('{"b" : 1, "b" : 3}', TWICE),
+        ('{"b": 1 "c": 2}', "Expecting ',' delimiter"),
+        ('{"b": NaN}', "NaN is not a number that JSON allows"),
+        ('{"b": [1,, 2]}', "Expecting value"),
+        ('{"b": tru}', "Expecting value"),
+        ('{"b": "1\t2"}', "Invalid control character at"),
+        ('{"b": 1}, ', "Expecting value"),
+        ('{"b": 1}}', "Expecting ',' delimiter"),
+    ],
+)
+def test_one_wrong_object_among_many_is_named(tmp_path, wrong, message):
+    objects = [f'{{"b": {number}}}' for number in range(900)]
+    objects[700] = wrong
+    path = write(tmp_path, '{"a": [\n' + ",\n".join(objects) + "]}")
+    with pytest.raises(InputError) as raised:
+        read_all(path)
+    assert str(raised.value) == f"{path}:702: not valid JSON: {message}"
+
+
 def test_a_syntax_error_is_found_before_the_rest_is_read(tmp_path):
     path = write(tmp_path, '{"a": [{"b": 1 "c": 2}, ' + "1," * 3_000_000 + "1]}")
     tracemalloc.start()
