@@ -18,7 +18,7 @@ class ShardState(NamedTuple):
 
     num_records: int
     num_bytes: int
-    crc32c: int  # of these bytes (RFC 3720, appendix B.4): five times as fast as a cryptographic hash, which nobody here has to be kept out by
+    crc32c: int  # of these bytes (RFC 3720, appendix B.4): finds accidents, in a fifth of the time of SHA-256
 
 
 class RecordWriter:

@@ -55,7 +55,7 @@ def encode_example(features: Mapping[str, Feature]) -> bytes:
 
 
 def encode_record(features: Mapping[str, Feature]) -> bytes:
-    """A serialized tf.Example as one record of a TFRecord file: `frame_record(encode_example(features))` with one copy of the image less."""
+    """One record of a TFRecord file: `frame_record(encode_example(features))`, with one copy of the image less."""
     pieces = _example_pieces(features)
     crc = 0
     for piece in pieces:

@@ -211,9 +211,9 @@ def is_number(value: object) -> TypeGuard[float]:
     return (type(value) is float or type(value) is int) and -_LARGEST < value < _LARGEST
 
 
-def _are_numbers(values: Sequence[object]) -> bool:
+def _are_numbers(values: Sequence[Any]) -> bool:
     """Whether `is_number` holds for all, sooner."""
-    return _NUMBER_TYPES.issuperset(map(type, values)) and -_LARGEST < min(values) and max(values) < _LARGEST
+    return _NUMBER_TYPES.issuperset(map(type, values)) and min(values) > -_LARGEST and max(values) < _LARGEST
 
 
 def is_text(value: object) -> TypeGuard[str]:
