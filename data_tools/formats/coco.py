@@ -125,9 +125,7 @@ class CocoReader:
         for x, y, width, height, area, position, category_id, _, _, is_crowd in iterate_packed(entry.annotations):
             name = self.categories[category_id]
             where = f"{start}{position}] ({name} in {filename})"  # as `describe` says it, without its call
-            objects.append(
-                AnnotatedObject(name, PixelBox(y, x, y + height, x + width), where, False, False, "Unspecified", is_crowd, area)
-            )
+            objects.append(AnnotatedObject(name, PixelBox(y, x, y + height, x + width), where, False, False, "Unspecified", is_crowd, area))
         return tuple(objects)
 
     def _content(self, file: IO[bytes], annotation: CocoAnnotation, item: AnnotatedObject) -> Mapping[str, Any]:

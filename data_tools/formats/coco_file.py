@@ -21,6 +21,7 @@ _LARGEST = 1e30  # beyond any coordinate or area, and within float32
 _NUMBER_TYPES = frozenset((int, float))
 _LARGEST_ID = 1 << 31  # of a category
 
+
 class CocoImage(NamedTuple):
     """One entry of `images`."""
 

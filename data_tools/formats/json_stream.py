@@ -60,7 +60,7 @@ _NUMBERS = r"\[[-+.,eE0-9 \t\n\r\[\]]*+"
 @functools.cache
 def _plain_object(passed_over: str | None) -> re.Pattern[str]:
     key = f'"{re.escape(passed_over)}"' if passed_over else r"\Z."
-    object_ = rf'\{{(?:(?!{key})(?:{_PIECE}))*+(?:{key}[{_SPACES}]*+:[{_SPACES}]*+(?P<cut>{_NUMBERS})(?:{_PIECE})*+)?+\}}'
+    object_ = rf"\{{(?:(?!{key})(?:{_PIECE}))*+(?:{key}[{_SPACES}]*+:[{_SPACES}]*+(?P<cut>{_NUMBERS})(?:{_PIECE})*+)?+\}}"
     return re.compile(rf"[{_SPACES}]*+(?P<object>{object_})[{_SPACES}]*+,")
 
 
