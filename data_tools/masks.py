@@ -6,7 +6,6 @@ codes are read here: files come from strangers, and pycocotools trusts what it r
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -129,21 +128,15 @@ def png_to_mask(png: bytes, *, largest: int = LARGEST_MASK) -> np.ndarray:
         InputError: not a PNG of one channel, one that cannot be decoded, or one of more than `largest` pixels.
     """
     import numpy as np
-    from PIL import Image
 
-    from data_tools.pixels import describe
+    from data_tools.opened_image import opened_image
 
-    try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-            if image.width * image.height > largest:
-                raise InputError(f"a mask of {image.width}x{image.height} pixels, more than the {largest:,} that are allowed")
-            if len(image.getbands()) != 1:
-                raise InputError(f"a mask must be a PNG with one channel, got {image.mode}")
-            return (np.asarray(image) != 0).astype(np.uint8)
-    except InputError:
-        raise
-    except Exception as error:  # whatever Pillow's reader stumbles over
-        raise InputError(f"a mask that is not a whole PNG file: {describe(error)}") from None
+    with opened_image(png, formats=["PNG"], broken="a mask that is not a whole PNG file") as image:
+        if image.width * image.height > largest:
+            raise InputError(f"a mask of {image.width}x{image.height} pixels, more than the {largest:,} that are allowed")
+        if len(image.getbands()) != 1:
+            raise InputError(f"a mask must be a PNG with one channel, got {image.mode}")
+        return (np.asarray(image) != 0).astype(np.uint8)
 
 
 def check_mask_size(size: tuple[int, int]) -> tuple[int, int]:

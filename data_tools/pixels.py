@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin
 
 from data_tools.image_header import ImageHeader, read_header
 from data_tools.image_structure import check_jpeg, check_png
+from data_tools.opened_image import opened_image
 from object_detection_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,23 +91,12 @@ def encode_mask(mask: np.ndarray, *, size: tuple[int, int]) -> bytes:
 @contextlib.contextmanager
 def _opened(encoded: bytes, header: ImageHeader) -> Iterator[Image.Image]:
     """The image, of an animation the first frame; whatever goes wrong while it is open is the image's fault."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large or oddly tagged files that it reads well
-            with Image.open(io.BytesIO(encoded), formats=[header.format.upper()]) as image:
-                if image.size != (header.width, header.height):
-                    sizes = f"{header.width}x{header.height} pixels by its header, {image.width}x{image.height} when decoded"
-                    raise InputError(f"broken {header.format.upper()}: {sizes}")
-                yield image
-    except InputError:
-        raise
-    except Exception as error:  # whatever Pillow's readers stumble over in a broken file
-        raise InputError(f"broken {header.format.upper()}: {describe(error)}") from None
-
-
-def describe(error: Exception) -> str:
-    """What one of Pillow's readers says of a broken file, without the address of the buffer that holds it."""
-    return "cannot identify image file" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    name = header.format.upper()
+    with opened_image(encoded, formats=[name], broken=f"broken {name}") as image:
+        if image.size != (header.width, header.height):
+            sizes = f"{header.width}x{header.height} pixels by its header, {image.width}x{image.height} when decoded"
+            raise InputError(f"broken {name}: {sizes}")
+        yield image
 
 
 def _subsampling(image: Image.Image) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import warnings
@@ -12,10 +13,13 @@ from PIL import Image
 from data_tools.checks.fingerprint import Fingerprint, take_fingerprint
 from data_tools.image_header import ImageHeader, read_header
 from data_tools.image_structure import check_jpeg, check_png
+from data_tools.opened_image import PILLOW_ERRORS
 from object_detection_ext.errors import InputError
 
 LARGEST_DECODED = 100_000_000  # pixels; more is not decoded: 300 MB as RGB, in every reading thread
 
+# Pillow knows more that no data set holds, and for one of them (EPS) it runs an interpreter, Ghostscript, on what a stranger wrote.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
 _PORTABLE = ("jpeg", "png")  # what the API's decoder takes; TensorFlow 2.20 alone also decodes the others that read_header knows
 _MISSING_GREY = 128  # what libjpeg fills in where the data end: coefficients of zero
 _MISSING_ROWS = 8  # of the lowest blocks
@@ -52,12 +56,12 @@ def inspect_image(encoded: bytes) -> ImageInspection:
         warnings.simplefilter("ignore")  # Pillow's about metadata
         try:
             return _inspect_decoded(encoded, header, known)
-        except Exception as error:  # Pillow's decoders raise whatever broken bytes lead them to
+        except PILLOW_ERRORS as error:
             return known._replace(problem=known.refusal or _words(error), refusal="")
 
 
 def _inspect_decoded(encoded: bytes, header: ImageHeader | None, known: ImageInspection) -> ImageInspection:
-    with Image.open(io.BytesIO(encoded)) as image:
+    with Image.open(io.BytesIO(encoded), formats=[header.format.upper()] if header else _readable_formats()) as image:
         format_ = known.format or (image.format or "").lower().replace("mpo", "jpeg")  # MPO: a JPEG with further pictures behind it
         known = known._replace(format=format_, mode=image.mode, height=image.height, width=image.width)
         if image.height * image.width > LARGEST_DECODED:
@@ -69,6 +73,13 @@ def _inspect_decoded(encoded: bytes, header: ImageHeader | None, known: ImageIns
             ends_early=format_ == "jpeg" and _ends_early(image),
             fingerprint=take_fingerprint(image),
         )
+
+
+@functools.cache
+def _readable_formats() -> list[str]:
+    """Pillow's names of those of `_FORMATS` that this version reads."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _refusal(image: Image.Image, encoded: bytes, header: ImageHeader | None) -> str:

@@ -6,7 +6,6 @@ The folder of annotations has `xmls` and `trimaps`. The class is the breed in th
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from data_tools.annotated_image import AnnotatedImage, Format, PixelBox, ReadOpt
 from data_tools.formats.options import refuse_unused
 from data_tools.formats.voc import read_voc
 from data_tools.image_file import find_inside
-from data_tools.pixels import describe
+from data_tools.opened_image import opened_image
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -97,24 +96,17 @@ def _listed(split_file: Path) -> list[str]:
 def _read_trimap(folder: Path, name: str, image: AnnotatedImage) -> np.ndarray:
     """The mask, [height, width] uint8 of 0 and 1."""
     import numpy as np
-    from PIL import Image
 
     path = find_inside(folder, name)
     if path is None:
         raise InputError(f"{image.where}: no trimap {name} in {folder}")
-    try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as trimap:
-            width, height = trimap.size
-            if width * height > _LARGEST_TRIMAP or (image.size is not None and image.size != (height, width)):
-                raise InputError(f"{path}: the trimap has {width}x{height} pixels, the XML file says {_size_text(image)}")
-            if trimap.mode not in ("L", "P"):
-                raise InputError(f"{path}: a trimap must be a gray or palette PNG, got mode {trimap.mode}")
-            pixels = np.asarray(trimap)
-    except InputError:
-        raise
-    except Exception as error:  # whatever Pillow's reader stumbles over
-        raise InputError(f"{path}: not a PNG that can be read: {describe(error)}") from None
-    return (pixels != _BACKGROUND).astype(np.uint8)
+    with opened_image(path.read_bytes(), formats=["PNG"], broken=f"{path}: not a PNG that can be read") as trimap:
+        width, height = trimap.size
+        if width * height > _LARGEST_TRIMAP or (image.size is not None and image.size != (height, width)):
+            raise InputError(f"{path}: the trimap has {width}x{height} pixels, the XML file says {_size_text(image)}")
+        if trimap.mode not in ("L", "P"):
+            raise InputError(f"{path}: a trimap must be a gray or palette PNG, got mode {trimap.mode}")
+        return (np.asarray(trimap) != _BACKGROUND).astype(np.uint8)
 
 
 def _size_text(image: AnnotatedImage) -> str:

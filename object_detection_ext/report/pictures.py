@@ -16,6 +16,7 @@ from object_detection_ext.report.page import Markup, element, joined, shortened
 
 _VIEW = 320.0  # width of a picture in its own units: about as wide as a phone shows it, so that text has its usual size
 _MOST_PIXELS = 100_000_000  # of an image that is decoded; more is a decompression bomb or of no use for training
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # not EPS, for which Pillow runs an interpreter
 _MOST_ASPECT = 1.6  # a longer picture is shown whole on a ground of this shape
 _BEYOND = 0.35  # of the image's size: how far boxes are shown outside of it
 _LEAST_BOX = 14.0  # a faulty box that is smaller gets a ring around it
@@ -54,7 +55,7 @@ def thumbnail(encoded: bytes, *, size: int = 320, quality: int = 75) -> Thumbnai
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are checked here, and of odd tags
-            with Image.open(io.BytesIO(encoded)) as image:
+            with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
                 width, height = image.size
                 if width * height > _MOST_PIXELS:
                     raise InputError(f"{width} x {height} pixels are too many to show")
