@@ -94,8 +94,9 @@ def measure_ranges(network: Network, images: Iterable[np.ndarray]) -> Ranges:
         tap.run(image)
         for index in indices:
             value = tap.tensor(index)
-            rows = value.reshape(-1, value.shape[-1] if value.ndim == 4 else 1)
-            low, high = rows.min(axis=0), rows.max(axis=0)
+            # Row by row of the image first: long runs of numbers side by side.
+            planes = value[0] if value.ndim == 4 else value.reshape(1, -1, 1)  # [H, W, C]
+            low, high = planes.min(axis=0).min(axis=0), planes.max(axis=0).max(axis=0)
             lows[index] = np.minimum(low, lows[index]) if index in lows else low
             highs[index] = np.maximum(high, highs[index]) if index in highs else high
     return Ranges(lows, highs)
@@ -109,9 +110,9 @@ def measure_moments(network: Network, images: Sequence[np.ndarray], *, seed: int
         tap.run(image)
         for convolution in network.convolutions:
             windows = _windows(tap.tensor(convolution.source)[0], convolution, network.graph.tensors[convolution.kernel].shape, random)
-            first, second = windows.sum(axis=-2), np.swapaxes(windows, -1, -2) @ windows
+            first, second = windows.sum(axis=-1), windows @ np.swapaxes(windows, -1, -2)
             before = sums.get(convolution.output, (0.0, 0.0, 0))
-            sums[convolution.output] = (before[0] + first, before[1] + second, before[2] + windows.shape[-2])
+            sums[convolution.output] = (before[0] + first, before[1] + second, before[2] + windows.shape[-1])
     return {output: _moments(*totals) for output, totals in sums.items()}
 
 
@@ -129,7 +130,7 @@ def _computed(network: Network) -> Iterator[int]:
 
 
 def _windows(source: np.ndarray, convolution: Convolution, kernel_shape: Sequence[int], random: np.random.Generator) -> np.ndarray:
-    """What the kernel lies on at some positions: [H, W, C] -> [N, K], K in the kernel's order; depthwise: [C, N, K]."""
+    """What the kernel lies on at some positions: [H, W, C] -> [K, N], K in the kernel's order; depthwise: [C, K, N], contiguous."""
     size = (int(kernel_shape[1]), int(kernel_shape[2]))
     padded = np.pad(source, (*(_padding(source.shape[axis], size[axis], convolution, axis) for axis in (0, 1)), (0, 0)))
     extent = [(size[axis] - 1) * convolution.dilations[axis] + 1 for axis in (0, 1)]
@@ -142,8 +143,8 @@ def _windows(source: np.ndarray, convolution: Convolution, kernel_shape: Sequenc
     x = places[:, 1, np.newaxis, np.newaxis] + offsets[1]
     windows = padded[y, x]  # [N, height, width, C]
     if convolution.kind == "depthwise":
-        return windows.reshape(len(places), -1, windows.shape[-1]).transpose(2, 0, 1)
-    return windows.reshape(len(places), -1)
+        return np.ascontiguousarray(windows.reshape(len(places), -1, windows.shape[-1]).transpose(2, 1, 0))
+    return windows.reshape(len(places), -1).T
 
 
 def _padding(length: int, size: int, convolution: Convolution, axis: int) -> tuple[int, int]:
