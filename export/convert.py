@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 # Not public, but what tf.lite.TFLiteConverter itself calls; it starts from a .tflite, which the public interface does not.
 from tensorflow.lite.python.optimize.calibrator import Calibrator
@@ -17,6 +18,7 @@ from export.input_type import InputType, with_input_type
 from export.postprocess_op import DetectionPostProcess
 from export.quantization.fidelity import OutputFidelity
 from export.quantization.int8 import Quantizer
+from export.quantization.trained import quantized_body
 from export.quiet import native_output_hidden
 from export.tail import Halves, cut, join
 from export.tflite_file import finish, order_outputs
@@ -39,6 +41,7 @@ class TfliteConverter:
         input_type: Of int8 and int16 files.
         bodies: What has been converted so far, by type: the network without its tail. `dataclasses.replace` hands it on to the
             converters of the other flavours of the same network, whose tails differ and whose bodies do not.
+        trained: The same network with fake quantisation, where it was trained so: int8 takes weights and ranges from it.
     """
 
     function: ConcreteFunction
@@ -47,6 +50,7 @@ class TfliteConverter:
     flavour: Flavour = "nms"
     input_type: InputType = "uint8"
     bodies: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    trained: tf_keras.Model | None = None
 
     def float32(self) -> bytes:
         """Weights and arithmetic in float32; the input is the normalised image."""
@@ -66,12 +70,14 @@ class TfliteConverter:
         The network is quantised up to the last convolution of each head; what follows stays in float (see `tail`).
 
         Args:
-            images: [H, W, 3] float32 each, normalised: to calibrate with.
+            images: [H, W, 3] float32 each, normalised: to calibrate with; none are needed where ranges are `trained`.
             flat_images: the same, of one colour each (see `quantization.int8.Quantizer`).
             report: takes a line about each step.
         """
 
         def quantize() -> bytes:
+            if self.trained is not None:
+                return quantized_body(self.trained, head_names(self._halves))
             return Quantizer(images, flat_images, self.input_range, head_kinds(self._halves))(self._halves.body, report=report).content
 
         return self._with_body("int8", quantize, self.input_type)

@@ -15,7 +15,7 @@ import numpy as np
 from export.convert import TfliteConverter
 from export.exported_model import largest_errors
 from export.flavours import Flavour, file_stem
-from export.model import TrainedModel
+from export.model import TrainedModel, float_model
 from export.output_folder import complete_folder
 from export.postprocessing_file import FILE_NAME, postprocessing_json
 from export.quiet import native_output_hidden
@@ -70,6 +70,7 @@ def export_onnx(
         InputError: The label map is wrong, or a file differs from the checkpoint by more than TOLERANCE.
         OSError: The label map cannot be read, or `output_directory` not written.
     """
+    model = float_model(model)
     detector = model.detector
     labels = label_lines(model.config, num_classes=detector.num_classes)
     samples = parity_samples(model, num_parity_images, report=report) or [_noise(detector.input_shape)]

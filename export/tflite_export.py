@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from export.certificate.certificate import certify
 from export.certificate.page import write_certificate_page
@@ -21,7 +22,7 @@ from export.flavours import Flavour, file_stem
 from export.images import RecordSource, draw_images, eval_records, train_records
 from export.input_type import InputType
 from export.metadata import LABELS_FILE, detector_metadata, with_metadata
-from export.model import TrainedModel
+from export.model import TrainedModel, float_model, quantized_network
 from export.output_folder import complete_folder
 from export.parity import Found, Parity, found_in, measure_parity, parity_table
 from export.postprocess_op import postprocess_op_of
@@ -85,7 +86,7 @@ def export_tflite(
     samples = parity_samples(model, options.num_parity_images, report=report)
     with complete_folder(output_directory) as folder:
         files = {}
-        for flavour, kind, content in _convert(detector, model.config, options, report=report):
+        for flavour, kind, content in _convert(model, options, report=report):
             path = files[_name(flavour, kind)] = folder / f"{file_stem(flavour, kind)}.tflite"
             metadata = detector_metadata(detector, labels, name=model.config.proto.model.ssd.feature_extractor.type, flavour=flavour)
             path.write_bytes(with_metadata(content, metadata))
@@ -154,17 +155,21 @@ def _network_inputs(detector: SsdDetector, images: Iterable[np.ndarray]) -> Iter
     return (detector.preprocess(tf.constant(image[np.newaxis]))[0][0].numpy() for image in images)
 
 
-def _convert(detector: SsdDetector, config: Config, options: TfliteOptions, *, report: Report) -> Iterator[tuple[Flavour, str, bytes]]:
-    """Yields flavour, type and content of each file."""
+def _convert(model: TrainedModel, options: TfliteOptions, *, report: Report) -> Iterator[tuple[Flavour, str, bytes]]:
+    """Yields flavour, type and content of each file. All but int8 are made of the float network."""
+    detector = float_model(model).detector
     is_quantizing = any(kind in _QUANTIZED for kind in options.types)
-    calibration = train_records(config) if is_quantizing else None
+    calibrated = [kind for kind in options.types if kind == "int16" or (kind == "int8" and not model.is_fake_quantized)]
+    calibration = train_records(model.config) if calibrated else None
     input_range = _input_range(detector) if is_quantizing else (0.0, 1.0)
-    converters = _converters(detector, options, input_range)
+    trained = quantized_network(model) if model.is_fake_quantized and "int8" in options.types else None
+    converters = _converters(detector, options, input_range, trained)
     images: list[np.ndarray] = []
     for kind in options.types:
-        if kind in _QUANTIZED and calibration is not None and not images:
+        if kind in calibrated and calibration is not None and not images:
             images = _calibration_images(detector, calibration, options.num_calibration_images)
-        report(f"{kind}: calibrating on {len(images)} training images" if kind in _QUANTIZED else f"{kind}: converting")
+        how = f"calibrating on {len(images)} training images" if kind in calibrated else "converting"
+        report(f"{kind}: {'ranges as trained' if kind in _QUANTIZED and kind not in calibrated else how}")
         for flavour, converter in converters.items():
             if kind in _QUANTIZED:
                 quantize = converter.int8 if kind == "int8" else converter.int16
@@ -174,14 +179,18 @@ def _convert(detector: SsdDetector, config: Config, options: TfliteOptions, *, r
             yield flavour, kind, content
 
 
-def _converters(detector: SsdDetector, options: TfliteOptions, input_range: tuple[float, float]) -> Mapping[Flavour, TfliteConverter]:
+def _converters(
+    detector: SsdDetector, options: TfliteOptions, input_range: tuple[float, float], trained: tf_keras.Model | None
+) -> Mapping[Flavour, TfliteConverter]:
     """One for each flavour; they share what they convert."""
     postprocess = None
     if "nms" in options.flavours:
         postprocess = postprocess_op_of(detector, max_detections=options.max_detections, use_regular_nms=options.use_regular_nms)
     bodies: dict[str, bytes] = {}
     return {
-        flavour: TfliteConverter(function, postprocess if flavour == "nms" else None, input_range, flavour, options.input_type, bodies)
+        flavour: TfliteConverter(
+            function, postprocess if flavour == "nms" else None, input_range, flavour, options.input_type, bodies, trained
+        )
         for flavour, function in tflite_functions(detector, options.flavours, postprocess).items()
     }
 
@@ -205,13 +214,13 @@ def _flat_images(detector: SsdDetector) -> list[np.ndarray]:
 
 def _input_range(detector: SsdDetector) -> tuple[float, float]:
     """What pixels 0 and 255 become in the network's input."""
-    black, white = (np.asarray(detector.normalize(tf.fill([detector.input_shape[2]], value))) for value in (0.0, 255.0))
-    if np.ptp(black) > 0 or np.ptp(white) > 0:
+    limits = detector.normalize.limits
+    if limits is None:
         raise InputError(
             "quantised files take pixels as they are, but this feature extractor normalises each channel differently; "
             "use --types float32,fp16,dynamic"
         )
-    return float(black[0]), float(white[0])
+    return limits
 
 
 def _compare(

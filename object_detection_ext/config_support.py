@@ -88,9 +88,6 @@ FIRST_ONLY: dict[str, str] = {
 
 # Accepted, but something else happens, which is said once: none of it changes what is learnt.
 DONE_OTHERWISE: dict[str, str] = {
-    "TrainEvalPipelineConfig.graph_rewriter": (
-        "quantisation-aware training is not there yet: training is in float32, python -m export.tflite makes an int8 file by calibration"
-    ),
     "TrainConfig.use_bfloat16": "training computes in float32",
     "TrainConfig.retain_original_images": "pictures of training show the network's input",
     "TrainConfig.summarize_gradients": "gradients are not summarised",

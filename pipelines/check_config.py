@@ -51,7 +51,7 @@ def build_report(config: Config) -> str:
     """
     start = time.perf_counter()
     quiet_tensorflow()  # before its import, which takes seconds
-    from object_detection_ext.builders.detector import build_detector
+    from object_detection_ext.builders.detector import build_pipeline_detector
     from object_detection_ext.builders.losses import build_detection_loss
     from object_detection_ext.builders.optimizer import build_optimizer
     from object_detection_ext.builders.preprocessor import build_augmentation
@@ -60,7 +60,7 @@ def build_report(config: Config) -> str:
     imported = time.perf_counter()
     train_config = config.proto.train_config
     with config.locate_errors():
-        detector = build_detector(config.proto.model.ssd)
+        detector = build_pipeline_detector(config.proto)
         build_detection_loss(config.proto.model.ssd)
         build_augmentation(train_config.data_augmentation_options)
         if config.proto.HasField("train_config"):

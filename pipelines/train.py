@@ -14,6 +14,8 @@ import tf_keras
 
 from object_detection_ext.builders.detection_task import TaskOptions, build_detection_task
 from object_detection_ext.builders.optimizer import build_optimizer
+from object_detection_ext.builders.quantization import FIELD as QUANTIZATION_FIELD
+from object_detection_ext.builders.quantization import build_quantization
 from object_detection_ext.builders.trainable import build_trained_variables
 from object_detection_ext.builders.warm_start import FIELD as WARM_START_FIELD
 from object_detection_ext.builders.warm_start import build_warm_start
@@ -58,6 +60,7 @@ def train(options: TrainOptions) -> int:
     config = _load(options, for_training=True)
     seed = config.proto.train_config.seed if options.seed is None else options.seed
     settings = _loop_settings(config, options)
+    _tell_quantization(config, settings.num_steps)
     model_dir = Path(options.model_dir)
     newest = checkpoints.latest_checkpoint(model_dir)
     _check_start(options, config, newest)
@@ -104,6 +107,23 @@ def _check_start(options: TrainOptions, config: Config, newest: str | None) -> N
         raise InputError(f"{flag} needs a {folder} without checkpoints, got {newest}; name another folder, or go on with --resume")
     if options.start == "fine_tune" and not config.proto.train_config.fine_tune_checkpoint:
         raise config.error(WARM_START_FIELD, f"must be set with {flag}, got nothing")
+
+
+def _tell_quantization(config: Config, num_steps: int) -> None:
+    """Says from which step on training rounds, above all where the run ends before."""
+    with config.locate_errors():
+        quantization = build_quantization(config.proto.graph_rewriter)
+    if quantization is None:
+        return
+    if quantization.delay < num_steps:
+        print(f"fake quantisation from step {quantization.delay + 1} on, ranges are gathered from the first", file=sys.stderr)
+    else:
+        place = config.where(f"{QUANTIZATION_FIELD}.delay")
+        print(
+            f"{place}: {QUANTIZATION_FIELD}.delay is {quantization.delay} and the run ends at step {num_steps}: it gathers ranges, "
+            "but trains in float to its end",
+            file=sys.stderr,
+        )
 
 
 def _warm_start(config: Config) -> WarmStart | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from export.certificate.comparison import TOLERANCES, Comparison, compare, detections_of
+from export.certificate.comparison import Comparison, Tolerance, compare, detections_of, tolerances_of
 from export.certificate.divergence import first_divergence
 from export.certificate.reference import run_checkpoint, run_saved_model
 from export.certificate.samples import SampleSet, half_pixel_inputs, load_samples
@@ -21,6 +21,10 @@ from object_detection_ext.errors import InputError
 
 _PICTURES = 4
 _DIVERGENCE_IMAGES = 4
+_TRAINING = (
+    "quantisation-aware training makes up for it: fine-tune from this checkpoint with graph_rewriter { quantization { delay: 0 } } "
+    "(docs/to-the-phone.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Certificate:
         half_pixel: the first `.tflite` with images resized around pixel centres, as phone apps do.
         problems: name of the form -> what is beyond its tolerance.
         found: name of the form -> its outputs.
+        tolerances: by kind.
     """
 
     config: str
@@ -48,6 +53,7 @@ class Certificate:
     half_pixel: Comparison | None
     problems: Mapping[str, str]
     found: Mapping[str, Outputs]
+    tolerances: Mapping[str, Tolerance]
 
     def write_json(self, path: Path) -> None:
         """Everything but the outputs themselves."""
@@ -80,20 +86,14 @@ class Certificate:
             "checkpoint_map": self.map,
             "checkpoint_map_50": self.map_50,
             "models": [
-                _entry(each) | {"passed": each.name not in self.problems, "problem": self.problems.get(each.name)}
+                self._entry(each) | {"passed": each.name not in self.problems, "problem": self.problems.get(each.name)}
                 for each in self.comparisons
             ],
-            "half_pixel_resize": _entry(self.half_pixel) if self.half_pixel else None,
+            "half_pixel_resize": self._entry(self.half_pixel) if self.half_pixel else None,
         }
 
-
-def _entry(comparison: Comparison) -> dict[str, Any]:
-    tolerance = TOLERANCES[comparison.kind]
-    return {
-        **comparison._asdict(),
-        "parity": comparison.parity._asdict(),
-        "tolerance": {"decibels": tolerance.decibels, "map_drop": tolerance.map_drop},
-    }
+    def _entry(self, comparison: Comparison) -> dict[str, Any]:
+        return {**comparison._asdict(), "parity": comparison.parity._asdict(), "tolerance": self.tolerances[comparison.kind]._asdict()}
 
 
 def certify(
@@ -131,20 +131,32 @@ def certify(
             np.save(folder / "inputs.npy", half_pixel_inputs(model, samples))
             outputs = run_apart(path, folder / "inputs.npy", folder / "outputs.npz", num_classes=num_classes)
             half_pixel = compare(path.name, kind, outputs, expected, samples)
-    problems = dict(_problems(comparisons, map_, files, inputs[:_DIVERGENCE_IMAGES]))
+    tolerances = tolerances_of(is_fake_quantized=model.is_fake_quantized)
+    seen, offers_training = inputs[:_DIVERGENCE_IMAGES], not model.is_fake_quantized
+    problems = {
+        each.name: problem + _more(each.kind, files, seen, offers_training=offers_training)
+        for each in comparisons
+        if (problem := each.problem(map_, tolerances[each.kind])) is not None
+    }
     return Certificate(
-        str(model.config.path), model.checkpoint, samples, expected, map_, map_50, tuple(comparisons), half_pixel, problems, found
+        str(model.config.path),
+        model.checkpoint,
+        samples,
+        expected,
+        map_,
+        map_50,
+        tuple(comparisons),
+        half_pixel,
+        problems,
+        found,
+        tolerances,
     )
 
 
-def _problems(comparisons: list[Comparison], reference_map: float, files: Mapping[str, Path], inputs: np.ndarray) -> list[tuple[str, str]]:
-    problems = []
-    for comparison in comparisons:
-        problem = comparison.problem(reference_map)
-        if problem is None:
-            continue
-        if comparison.kind in files and "float32" in files and comparison.kind != "float32":
-            layer = first_divergence(files[comparison.kind].read_bytes(), files["float32"].read_bytes(), inputs)
-            problem += f"; {layer}" if layer else "; every layer comes near by itself, the noise adds up"
-        problems.append((comparison.name, problem))
-    return problems
+def _more(kind: str, files: Mapping[str, Path], inputs: np.ndarray, *, offers_training: bool) -> str:
+    """Where a file that is beyond its tolerance goes astray, and what to do about int8."""
+    text = ""
+    if kind in files and "float32" in files and kind != "float32":
+        layer = first_divergence(files[kind].read_bytes(), files["float32"].read_bytes(), inputs)
+        text = f"; {layer}" if layer else "; every layer comes near by itself, the noise adds up"
+    return f"{text}; {_TRAINING}" if kind == "int8" and offers_training else text

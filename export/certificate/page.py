@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from export.certificate.certificate import Certificate
-from export.certificate.comparison import TOLERANCES, Comparison
+from export.certificate.comparison import Comparison
 from export.certificate.subject import Outputs
 from object_detection_ext.report.page import (
     Markup,
@@ -65,7 +65,7 @@ def _accuracy(certificate: Certificate) -> Markup:
     for each in certificate.comparisons:
         passed = "beyond" if each.name in certificate.problems else "within"
         rows.append((each.name, f"{each.map:.4f}", f"{each.map_50:.4f}", f"{each.map - certificate.map:+.4f}", passed))
-    limits = ", ".join(f"{kind} {tolerance.map_drop:g}" for kind, tolerance in TOLERANCES.items())
+    limits = ", ".join(f"{kind} {tolerance.map_drop:g}" for kind, tolerance in certificate.tolerances.items())
     return joined(
         table(("model", "mAP", "mAP at IoU 0.5", "difference", "tolerance"), rows, caption="COCO's mAP on the same images"),
         element("p", f"Most mAP that may be lost: {limits}.", class_="muted"),
@@ -73,7 +73,7 @@ def _accuracy(certificate: Certificate) -> Markup:
 
 
 def _differences(certificate: Certificate) -> Markup:
-    limits = ", ".join(f"{kind} {tolerance.decibels:g} dB" for kind, tolerance in TOLERANCES.items())
+    limits = ", ".join(f"{kind} {tolerance.decibels:g} dB" for kind, tolerance in certificate.tolerances.items())
     header = (
         "model",
         "boxes, dB",

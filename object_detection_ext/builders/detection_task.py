@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from object_detection_ext.builders.detector import build_detector
+from object_detection_ext.builders.detector import build_pipeline_detector
 from object_detection_ext.builders.input_reader import EVAL_FIELD, TRAIN_FIELD, EvalInput, TrainInput, build_eval_input, build_train_input
 from object_detection_ext.builders.losses import build_detection_loss
 from object_detection_ext.config import Config
@@ -41,7 +41,7 @@ def build_detection_task(config: Config, options: TaskOptions) -> DetectionTask:
     """
     proto = config.proto
     with config.locate_errors():
-        detector = build_detector(proto.model.ssd)
+        detector = build_pipeline_detector(proto)
         train_input = _train_input(proto, detector, options.seed) if options.with_training else None
         eval_input = _eval_input(proto, detector, options) if options.with_evaluation else None
         loss = build_detection_loss(proto.model.ssd)

@@ -1,4 +1,4 @@
-"""`Ssd` -> `SsdDetector`."""
+"""`Ssd`, or the whole config -> `SsdDetector`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,31 @@ from object_detection_ext.builders.box_predictor import box_encodings_clip_range
 from object_detection_ext.builders.feature_extractor import build_feature_extractor
 from object_detection_ext.builders.image_resizer import build_image_resizer
 from object_detection_ext.builders.post_processing import build_post_processing
+from object_detection_ext.builders.quantization import build_quantization, quantize_detector
 from object_detection_ext.errors import InputError
 from object_detection_ext.models.detector import SsdDetector
 from object_detection_ext.models.network import NetworkShapeError, build_network
 from object_detection_ext.postprocess import PostProcessing
-from object_detection_ext.protos import ssd_pb2
+from object_detection_ext.protos import pipeline_pb2, ssd_pb2
 
 FIELD = "model.ssd"
 
 
+def build_pipeline_detector(proto: pipeline_pb2.TrainEvalPipelineConfig) -> SsdDetector:
+    """The detector of a whole config: that of `model.ssd`, with fake quantisation where `graph_rewriter` asks for it.
+
+    Raises:
+        InputError: names the field.
+    """
+    quantization = build_quantization(proto.graph_rewriter)
+    detector = build_detector(proto.model.ssd)
+    if quantization is None:
+        return detector
+    return quantize_detector(detector, quantization, feature_extractor=proto.model.ssd.feature_extractor.type)
+
+
 def build_detector(ssd: ssd_pb2.Ssd) -> SsdDetector:
-    """The detector that `ssd` describes, with fresh weights drawn after `tf_keras.utils.set_random_seed`.
+    """The float detector that `ssd` describes, with fresh weights drawn after `tf_keras.utils.set_random_seed`.
 
     Raises:
         InputError: names the field.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from object_detection_ext.builders.detection_task import categories_of
-from object_detection_ext.builders.detector import build_detector
+from object_detection_ext.builders.detector import build_pipeline_detector
 from object_detection_ext.builders.input_reader import EVAL_FIELD, TRAIN_FIELD, build_eval_input
 from object_detection_ext.builders.losses import build_detection_loss
 from object_detection_ext.config import Config, check_paths_configured, check_supported
@@ -119,7 +119,7 @@ def run_autopsy(
     check_paths_configured(config, for_training=on_train_records, for_evaluation=not on_train_records)
     prefix = checkpoints.find_checkpoint(checkpoint) if checkpoint else None
     with config.locate_errors():
-        detector, loss = build_detector(config.proto.model.ssd), build_detection_loss(config.proto.model.ssd)
+        detector, loss = build_pipeline_detector(config.proto), build_detection_loss(config.proto.model.ssd)
     examiner = _Examiner(config, detector, loss, NetworkProbe(detector, loss), num_images, watch)
     try:
         maps = [examiner.label_map(of_training=of_training) for of_training in (on_train_records, True)]

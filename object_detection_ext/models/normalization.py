@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -22,6 +23,14 @@ class PixelScaling:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """[..., C] float32 in [0, 255] -> [..., C] float32."""
         return images * tf.constant(self.scale) + tf.constant(self.offset)
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """What pixels 0 and 255 become; None where channels differ."""
+        black, white = (np.ravel(np.multiply(pixel, self.scale) + self.offset) for pixel in (0.0, 255.0))
+        if np.ptp(black) > 0 or np.ptp(white) > 0:
+            return None
+        return float(black[0]), float(white[0])
 
     def inverse(self, inputs: tf.Tensor) -> tf.Tensor:
         """[..., C] float32 -> [..., C] float32 in [0, 255]."""

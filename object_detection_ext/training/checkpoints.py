@@ -12,6 +12,8 @@ import tensorflow as tf
 import tf_keras
 
 from object_detection_ext.errors import InputError
+from object_detection_ext.models.quantization_state import is_quantization_state
+from object_detection_ext.weights.advice import no_ranges
 from object_detection_ext.weights.checkpoint_file import VALUE, open_checkpoint_file
 from object_detection_ext.weights.locate import locate_weights, newest_checkpoint
 from object_detection_ext.weights.object_checkpoint import AVERAGE
@@ -86,6 +88,7 @@ def check_fits(network: tf_keras.Model, prefix: str) -> None:
     model_keys = {key for key in stored if key.startswith("model/") and key.endswith(VALUE) and "/.OPTIMIZER_SLOT/" not in key}
     if not model_keys:
         raise InputError(f"{prefix} holds no network of ours (its first keys are {', '.join(sorted(stored)[:3]) or 'none'})")
+    _check_quantization(network, prefix)
     expected = variable_keys(network)
     for key, variable in expected.items():
         if key not in model_keys:
@@ -98,6 +101,19 @@ def check_fits(network: tf_keras.Model, prefix: str) -> None:
     if len(model_keys) != len(expected):
         raise InputError(
             f"{prefix} belongs to another model: it holds {len(model_keys)} variables, the config's network has {len(expected)}"
+        )
+
+
+def _check_quantization(network: tf_keras.Model, prefix: str) -> None:
+    """Raises `InputError` where the checkpoint was trained with fake quantisation and the network is without, or the reverse."""
+    has_ranges = any(is_quantization_state(variable.name.partition(":")[0]) for variable in network.weights)
+    stored_ranges = any(is_quantization_state(name) for name in open_weights(prefix).shapes)
+    if has_ranges and not stored_ranges:
+        raise InputError(no_ranges(prefix))
+    if stored_ranges and not has_ranges:
+        raise InputError(
+            f"{prefix} was trained with fake quantisation: set graph_rewriter {{ quantization {{ }} }} as in its pipeline.config, "
+            "or make it the fine_tune_checkpoint of a run in float"
         )
 
 

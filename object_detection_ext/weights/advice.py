@@ -25,6 +25,14 @@ _OPTIONAL: dict[Part, _Optional] = {
 }
 
 
+def no_ranges(path: str) -> str:
+    """Why weights that were trained in float do not serve a network with fake quantisation."""
+    return (
+        f"{path} has no ranges for fake quantisation, as it was trained in float: make it the fine_tune_checkpoint of a run, which finds "
+        "them, or leave graph_rewriter out"
+    )
+
+
 def why_little_fits(report: RestoreReport, source: WeightSource, *, min_share: float, depth_multiplier: float | None) -> str:
     """The message of the error: how much fits, how much must, and the likeliest cause."""
     rule = "everything must" if min_share >= 1 else f"at least {min_share:.0%} must"

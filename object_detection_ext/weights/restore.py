@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from object_detection_ext.errors import InputError
-from object_detection_ext.weights.advice import other_min_depth, why_little_fits
+from object_detection_ext.models.quantization_state import is_quantization_state
+from object_detection_ext.weights.advice import no_ranges, other_min_depth, why_little_fits
 from object_detection_ext.weights.names import NameTable, Part, StoredName, part_of
 from object_detection_ext.weights.report import Outcome, RestoreReport
 from object_detection_ext.weights.source import Scheme, WeightSource
@@ -51,12 +52,13 @@ def restore(
     """Assigns every stored variable that has its place and shape in `network`; the others keep their values.
 
     The final layers of class heads that differ only in their number of classes are left fresh, as is what is not asked for; neither
-    counts against `min_share`. Moving statistics of batch normalisation are variables like the others.
+    counts against `min_share`. Moving statistics of batch normalisation are variables like the others. Ranges of fake quantisation that a
+    float file lacks stay fresh, too.
 
     Args:
         parts: the parts of the network to restore; None for all.
         min_share: least share, by parameters, of what is asked for. Below it nothing is assigned. At 1 nothing may be left out, class
-            heads neither.
+            heads and ranges neither.
         depth_multiplier: the config's, for advice.
 
     Raises:
@@ -64,6 +66,8 @@ def restore(
     """
     variables = {variable.name.partition(":")[0]: variable for variable in network.weights}
     report, values = _plan({name: tuple(variable.shape) for name, variable in variables.items()}, source, parts)
+    if min_share == EVERYTHING and any(is_quantization_state(each.name) and each.status == "fresh" for each in report.outcomes):
+        raise InputError(no_ranges(source.path))
     complete = min_share < EVERYTHING or not report.class_heads
     if report.share < min_share or not complete or not values:
         raise InputError(why_little_fits(report, source, min_share=min_share, depth_multiplier=depth_multiplier))
@@ -83,7 +87,7 @@ def _plan(
         if parts is not None and part_of(name) not in parts:
             outcomes.append(Outcome(name, "fresh", shape))
         elif stored is None or any(key not in source.shapes for key in (stored.name, *stored.beside)):
-            outcomes.append(Outcome(name, "missing", shape))
+            outcomes.append(Outcome(name, "fresh" if is_quantization_state(name) else "missing", shape))
         else:
             value = _load(stored, source)
             if value is not None and value.shape == shape:

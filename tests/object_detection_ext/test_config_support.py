@@ -249,7 +249,6 @@ def test_what_published_configs_ask_for_and_get_otherwise(test_data):
         for text in settings_done_otherwise(config):
             said.setdefault(text.partition(" ")[0], []).append(path.name)
     assert {setting: len(names) for setting, names in said.items()} == {
-        "graph_rewriter": 6,
         "train_config.use_bfloat16": 7,
         "eval_config.metrics_set[0]": 1,
     }
