@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import math
 import sys
@@ -23,6 +24,7 @@ from object_detection_ext.command_line import natural_int, positive_int
 from object_detection_ext.errors import InputError
 
 _AUTO = "auto"
+_MOST_PARTS = 20  # folders that are looked at
 # Not in the manifest: where it lies says the output, and the records do not depend on the others.
 _NOT_RECORDED = ("output", "num_workers", "resume")
 
@@ -103,7 +105,7 @@ def _recognise(folder: Path, name: str) -> tuple[str, ReadOptions]:
     found = {each: options for each in tried if (options := FORMATS[each].recognise(folder)) is not None}
     if not found:
         what = f"is not laid out as --format {name}" if name != _AUTO else f"is not laid out as any of {', '.join(tried)}"
-        raise InputError(f"--input {folder} {what}; name the parts with --format, --images and --annotations")
+        raise InputError(f"--input {folder} {what}{_part_hint(folder, tried)}; name the parts with --format, --images and --annotations")
     if len(found) > 1:
         places = "; ".join(f"{each} ({options.annotations})" for each, options in found.items())
         raise InputError(f"--input {folder} can be read in {len(found)} ways: {places}; choose one with --format")
@@ -111,6 +113,16 @@ def _recognise(folder: Path, name: str) -> tuple[str, ReadOptions]:
     if name == _AUTO:
         print(f"recognised {each}: images in {options.images}, annotations in {options.annotations}", file=sys.stderr)
     return each, options
+
+
+def _part_hint(folder: Path, tried: Sequence[str]) -> str:
+    """Says which folder in `folder` is a data set, as one part of what some services export; empty where none is."""
+    for part in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))[:_MOST_PARTS]:
+        for name in tried:
+            with contextlib.suppress(InputError):
+                if FORMATS[name].recognise(part):
+                    return f" (but --input {part} is, as {name})"
+    return ""
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:

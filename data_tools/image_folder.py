@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from itertools import islice
 from pathlib import Path
 
-from data_tools.image_file import IMAGE_SUFFIXES
+from data_tools.image_file import IMAGE_SUFFIXES, find_inside
 from object_detection_ext.errors import InputError
 
 _SUFFIXES = frozenset(suffix.lower() for suffix in IMAGE_SUFFIXES)
+_MOST_FOLDERS = 1000  # that are searched for an image
 
 
 def list_images(folder: Path) -> list[str]:
@@ -52,6 +55,19 @@ def images_by_stem(folder: Path) -> dict[str, str]:
     if not names:
         raise InputError(f"no image in {folder}; suffixes are {', '.join(sorted(_SUFFIXES))}")
     return dict(sorted(names.items()))
+
+
+def other_place(folder: Path, name: str) -> str:
+    """Where image `name`, which is not in `folder`, may lie, as the end of a message; empty where nothing is found below `folder`."""
+    first, _, rest = name.replace("\\", "/").partition("/")
+    with contextlib.suppress(InputError):
+        if first == folder.name and rest and find_inside(folder, rest):
+            return f"; names seem to count from the folder above: --images {folder.parent}"
+    last = os.path.basename(name.replace("\\", "/"))
+    for place, _, files in islice(os.walk(folder), _MOST_FOLDERS):
+        if last in files:
+            return f"; there is one in {place}"
+    return ""
 
 
 def _raise(error: OSError) -> None:

@@ -213,7 +213,9 @@ def _check_boxes(
 def _find_problem(box: PixelBox, height: float, width: float) -> str | None:
     y_min, x_min, y_max, x_max = box
     if 0 <= x_min < x_max <= width and 0 <= y_min < y_max <= height:
-        return None
+        if x_max > 1 or y_max > 1 or width == 1 or all(edge == int(edge) for edge in box):
+            return None
+        return "lies within the first pixel, as if its numbers were shares of the image"
     if not all(map(math.isfinite, box)):
         return "is not finite"
     if x_min > x_max or y_min > y_max:

@@ -15,8 +15,9 @@ from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, 
 from data_tools.formats.coco_file import CocoAnnotation, CocoContent, CocoImage, is_number, is_text, iterate_packed, read_coco_file, unpack
 from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.json_stream import decode_json
-from data_tools.formats.options import refuse_unused
+from data_tools.formats.options import refuse_unused, require_file
 from data_tools.image_file import find_inside
+from data_tools.image_folder import other_place
 from data_tools.masks import check_mask_memory, polygons_to_mask, rle_to_mask
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
@@ -47,6 +48,7 @@ def read_coco(options: ReadOptions, *, needs_annotations: bool = True) -> Source
         needs_annotations: a file that has images and categories only, as COCO's `image_info_*.json` of a test set, is refused.
     """
     refuse_unused(options, "coco", "split_file", "include_masks", "include_keypoints")
+    require_file(options.annotations, "coco", "an instances JSON")
     content = read_coco_file(options.annotations, needs_annotations=needs_annotations)
     _refuse_doubled_files(content.images.values(), options.annotations)
     entries = [CocoEntry(image, bytes(content.annotations.get(id_, b""))) for id_, image in content.images.items()]
@@ -109,7 +111,7 @@ class CocoReader:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         if path is None:
-            raise InputError(f"{where}: no image {filename!r} in {self.images}")
+            raise InputError(f"{where}: no image {filename!r} in {self.images}{other_place(self.images, filename)}")
         objects = self._read_objects(entry)
         notes: list[str] = []
         if self.include_masks or self.keypoints:

@@ -19,8 +19,9 @@ from typing import ClassVar, NamedTuple
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, PixelBox, ReadOptions, Source
 from data_tools.csv_rows import RowEntries, RowEntry, index_rows, iterate_rows, parse_number, peek_first_row, read_first_row, read_rows
-from data_tools.formats.options import refuse_unused
+from data_tools.formats.options import refuse_unused, require_file
 from data_tools.image_file import CONTROL_CHARACTERS, find_inside
+from data_tools.image_folder import other_place
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -104,8 +105,7 @@ def read_csv_table(options: ReadOptions) -> Source:
     """
     refuse_unused(options, "csv", "split_file")
     path = options.annotations
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; the csv format needs a CSV file")
+    require_file(path, "csv", "a CSV file")
     layout = _find_layout(read_first_row(path), path)
     numbers: dict[str, int] = {}
 
@@ -157,12 +157,12 @@ class CsvReader:
                     return found, candidate
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        raise InputError(f"{where}: no image {name!r} in {self.images}")
+        raise InputError(f"{where}: no image {name!r} in {self.images}{other_place(self.images, name)}")
 
 
 def _recognise(folder: Path) -> ReadOptions | None:
     """One CSV file in one of the layouts; images lie in `images` or beside it."""
-    tables = [path for path in sorted(folder.glob("*.csv")) if _is_table(path)]
+    tables = [path for path in sorted(folder.glob("*.[cC][sS][vV]")) if _is_table(path)]
     if len(tables) != 1:
         return None
     return ReadOptions(folder / "images" if (folder / "images").is_dir() else folder, tables[0])
@@ -188,9 +188,11 @@ def _find_layout(first: Sequence[str], path: Path) -> Layout:
     has_set = bool(first) and first[0].upper() in _SETS
     if has_set or (len(first) == 2 + _NUM_CORNER_CELLS and not _is_number(first[0]) and _is_number(first[2])):
         return AutoMlLayout(has_set)
+    separator = next((repr(each) for each in ";\t|" if len(first) == 1 and each in first[0]), "")
+    hint = f"; cells must have commas between them, not {separator}" if separator else ""
     raise InputError(
         f"{path}: starts with neither a header with {', '.join(_NEEDED_COLUMNS)}, "
-        f"nor a row of AutoML (set, path, label, corners in shares of the image): {', '.join(first)}"
+        f"nor a row of AutoML (set, path, label, corners in shares of the image): {', '.join(first)}{hint}"
     )
 
 

@@ -17,8 +17,9 @@ from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, 
 from data_tools.formats.cvat_file import CvatEntry, Element, read_cvat_file, read_image_element
 from data_tools.formats.cvat_shape import WITHOUT_EXTENT, Shape, flag, read_points, read_shape
 from data_tools.formats.first_bytes import first_bytes
-from data_tools.formats.options import refuse_unused
+from data_tools.formats.options import refuse_unused, require_file
 from data_tools.image_file import CONTROL_CHARACTERS, find_inside
+from data_tools.image_folder import other_place
 from data_tools.masks import check_mask_memory
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
@@ -36,8 +37,7 @@ def read_cvat(options: ReadOptions) -> Source:
             several points an object with numbered keypoints.
     """
     refuse_unused(options, "cvat", "split_file", "include_masks", "include_keypoints")
-    if not options.annotations.is_file():
-        raise InputError(f"{options.annotations} is not a file; the cvat format needs an annotations.xml")
+    require_file(options.annotations, "cvat", "an annotations.xml")
     content = read_cvat_file(options.annotations)
     if not content.entries:
         raise InputError(f"{options.annotations} has no <image>")
@@ -123,7 +123,7 @@ class CvatReader:
                     return name
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        raise InputError(f"{where}: no such image in {self.images}")
+        raise InputError(f"{where}: no such image in {self.images}{other_place(self.images, entry.name)}")
 
     def _read_shape(self, element: Element, mask_size: tuple[int, int] | None) -> Shape | None:
         """None for what has no extent, or is outside the image."""

@@ -154,6 +154,8 @@ class JsonStream:
         character = self._next_character()
         if not character:
             self._fail("Expecting value")
+        if character not in _KINDS and character not in "-0123456789NI":  # NaN and Infinity have words of their own
+            self._fail("Expecting value")
         return _KINDS.get(character, "number")
 
     def items(self, *, passed_over: str | None = None) -> Iterator[Any]:

@@ -122,7 +122,7 @@ def _starts_like_kitti(folder: Path) -> bool:
 def _labels_by_stem(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; the kitti format needs a folder of label files")
-    names = sorted(name for name in os.listdir(folder) if name.endswith(".txt"))
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".txt") and not name.startswith("."))
     if not names:
         raise InputError(f"no *.txt file in {folder}")
     return {name.removesuffix(".txt"): name for name in names}

@@ -11,6 +11,7 @@ import base64
 import binascii
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -57,11 +58,13 @@ def read_labelme(options: ReadOptions) -> Source:
     if not annotations:
         raise InputError(f"no *.json file in {options.annotations}" + (" but manifests of records" if names else ""))
     reader = LabelmeReader(options.images.resolve(), root, options.include_masks)
-    entries, num_negatives = _add_negatives(annotations, list_images(options.images), reader)
+    images = list_images(options.images)
+    entries, num_negatives = _add_negatives(annotations, images, reader)
     if options.split_file is not None:
         entries = _select(entries, options.split_file, options.annotations)
         num_negatives = sum(entry.annotation is None for entry in entries)
     notes = [f"{num_negatives:,} of {len(entries):,} images have no JSON file: kept, as images without objects"] if num_negatives else []
+    notes += _doubled_stems(annotations, images)
     notes += [f"{root / name} is the manifest of records: not read" for name in sorted(manifests)]
     return Source(entries, reader, (schema.OBJECT_MASK,) if options.include_masks else (), notes=tuple(notes))
 
@@ -99,6 +102,17 @@ def _add_negatives(annotations: Sequence[str], images: Sequence[str], reader: La
             lone.pop(reader.find_image(name, reader.load(name)) or "", None)
     entries = [LabelmeEntry(name) for name in annotations] + [LabelmeEntry(None, name) for name in lone]
     return sorted(entries, key=lambda entry: _stem(entry.annotation or entry.image)), len(lone)
+
+
+def _doubled_stems(annotations: Sequence[str], images: Sequence[str]) -> list[str]:
+    """A note on images that differ from another by their suffixes only: the JSON file of their name names one of them."""
+    stems = Counter(_stem(name) for name in images)
+    doubled = [name for name in annotations if stems[_stem(name)] > 1]
+    if not doubled:
+        return []
+    return [
+        f"{len(doubled):,} JSON files, such as {doubled[0]}, have several images of their name: the one that they name is read, no other"
+    ]
 
 
 def _select(entries: Sequence[LabelmeEntry], split_file: Path, folder: Path) -> list[LabelmeEntry]:

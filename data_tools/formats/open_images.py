@@ -26,7 +26,7 @@ from data_tools.csv_rows import (
     read_first_row,
     read_rows,
 )
-from data_tools.formats.options import refuse_unused
+from data_tools.formats.options import refuse_unused, require_file
 from data_tools.image_file import CONTROL_CHARACTERS, find_inside
 from data_tools.image_folder import images_by_stem
 from data_tools.split_file import read_split_file
@@ -63,10 +63,15 @@ def read_open_images(options: ReadOptions) -> Source:
             which an object counts as each of its parent classes too; `split_file` lists the images to take, an id or file name a line.
     """
     refuse_unused(options, "open_images", "split_file", "image_labels", "class_descriptions", "hierarchy")
+    for path, what in ((options.annotations, "a CSV of boxes"), (options.image_labels, "a CSV of image-level labels")):
+        if path is not None:
+            require_file(path, "open_images", what)
     by_id = images_by_stem(options.images)
     numbers = {image_id: number for number, image_id in enumerate(by_id)}
     boxes = _open_table(options.annotations, _BOX_COLUMNS)
     labels = _open_table(options.image_labels, _LABEL_COLUMNS) if options.image_labels else None
+    if labels and "XMin" in labels.columns:
+        raise InputError(f"{labels.path} has boxes; --image_labels is the CSV of image-level labels")
     tables = [boxes, labels] if labels else [boxes]
     indexes = tuple([_index(table, numbers) for table in tables])
     if not len(indexes[0].numbers):
@@ -155,7 +160,7 @@ class OpenImagesReader:
 
 def _recognise(folder: Path) -> ReadOptions | None:
     """A CSV with Open Images' columns, and `class-descriptions*.csv` beside it; images lie in `images`, in the only folder, or beside."""
-    boxes = [path for path in sorted(folder.glob("*.csv")) if set(_BOX_COLUMNS) <= set(peek_first_row(path))]
+    boxes = [path for path in sorted(folder.glob("*.[cC][sS][vV]")) if set(_BOX_COLUMNS) <= set(peek_first_row(path))]
     if len(boxes) != 1:
         return None
     folders = [path for path in sorted(folder.iterdir()) if path.is_dir()]

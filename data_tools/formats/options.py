@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from data_tools.annotated_image import ReadOptions
 from object_detection_ext.errors import InputError
 
 _ALWAYS_USED = ("images", "annotations")
+
+
+def require_file(path: Path, format_name: str, what: str) -> None:
+    """Raises `InputError` unless `path` is a file; `what` says which one the format needs."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; the {format_name} format needs {what}")
 
 
 def refuse_unused(options: ReadOptions, format_name: str, *used: str) -> None:

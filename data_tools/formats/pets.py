@@ -39,6 +39,8 @@ def read_pets(options: ReadOptions) -> Source:
             and box from the trimap.
     """
     refuse_unused(options, "pets", "split_file", "include_masks")
+    if not (options.annotations / "xmls").is_dir():
+        raise InputError(f"{options.annotations} has no folder xmls; the pets format needs the folder with xmls and trimaps")
     voc = read_voc(ReadOptions(options.images, options.annotations / "xmls"))
     paths: dict[str, Path] = {path.stem: path for path in voc.entries}
     stems, notes = list(paths), ()

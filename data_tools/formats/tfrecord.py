@@ -74,6 +74,8 @@ def read_tfrecord(options: ReadOptions) -> Source:
     Raises:
         InputError: no file matches, a file is damaged, a record is no tf.Example, the label map is wrong or not that of the records.
     """
+    if options.include_masks or options.include_keypoints:
+        raise InputError("the tfrecord format keeps the masks and keypoints of records without --include_masks and --include_keypoints")
     refuse_unused(options, "tfrecord")
     label_map = NO_LABEL_MAP if options.annotations == options.images else load_label_map(options.annotations)
     return read_record_files(find_record_files([options.images]), label_map)

@@ -18,6 +18,7 @@ from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.options import refuse_unused
 from data_tools.formats.voc_plain import VocAnnotation, read_plain
 from data_tools.image_file import CONTROL_CHARACTERS, IMAGE_SUFFIXES, find_inside
+from data_tools.image_folder import other_place
 from data_tools.split_file import read_split_file
 from object_detection_ext.data import schema
 from object_detection_ext.errors import InputError
@@ -77,13 +78,14 @@ class VocReader:
                 raise InputError(f"{path}: {error}") from None
             if found is not None:
                 return found, name
-        raise InputError(f"{path}: no image {named!r} in {self.images}, nor one named {path.stem!r} with the suffix of an image")
+        message = f"{path}: no image {named!r} in {self.images}, nor one named {path.stem!r} with the suffix of an image"
+        raise InputError(message + other_place(self.images, named))
 
 
 def _recognise(folder: Path) -> ReadOptions | None:
     """`Annotations` beside `JPEGImages` as in VOC, the same in lower case, or XML files among the images as labelImg leaves them."""
     for place in (folder / "Annotations", folder / "annotations", folder):
-        first = min(place.glob("*.xml"), default=None)
+        first = min((path for path in place.glob("*.[xX][mM][lL]") if not path.name.startswith(".")), default=None)
         if first is not None:
             images = next(images for images in (folder / "JPEGImages", folder / "images", folder) if images.is_dir())
             return ReadOptions(images, place) if _ROOT.search(first_bytes(first)) else None
@@ -91,10 +93,14 @@ def _recognise(folder: Path) -> ReadOptions | None:
 
 
 def _all_paths(annotations: Path) -> list[Path]:
-    """Every XML file of the folder, by name; links may not lead out of it, and what is no file (a pipe would never end) does not count."""
+    """Every XML file of the folder, by name; links may not lead out of it.
+
+    Hidden files (macOS packs `._a.xml` beside every `a.xml`) and what is no file (a pipe would never end) do not count.
+    """
     root = annotations.resolve()
     with os.scandir(root) as found:
-        entries = sorted((entry for entry in found if entry.name.endswith(".xml")), key=lambda entry: entry.name)
+        visible = (entry for entry in found if entry.name[-4:].lower() == ".xml" and not entry.name.startswith("."))
+        entries = sorted(visible, key=lambda entry: entry.name)
     names = [each.name for each in entries if each.is_file(follow_symlinks=False) or (each.is_symlink() and find_inside(root, each.name))]
     if not names:
         raise InputError(f"no *.xml file in {annotations}")

@@ -192,6 +192,14 @@ def test_folders_that_none_or_several_formats_recognise(choose, tmp_path):
         assert str(raised.value) == f"--input {tmp_path} {message}"
 
 
+def test_a_folder_with_a_data_set_in_it(voc_set, tmp_path):
+    voc_set.add("a", ("cat", 1, 2, 30, 40))
+    (tmp_path / "another").mkdir()
+    with pytest.raises(InputError) as raised:
+        choose_format(parse_arguments([f"--input={tmp_path}", "--output=a"]))
+    assert f"(but --input {tmp_path / 'voc'} is, as voc); name the parts" in str(raised.value)
+
+
 def test_images_that_are_no_folder(monkeypatch):
     """Of existing records."""
     formats = {"records": Format(read, lambda folder: None, has_image_folder=False)}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_tools.image_folder import images_by_stem, list_images
+from data_tools.image_folder import images_by_stem, list_images, other_place
 from object_detection_ext.errors import InputError
 
 
@@ -23,6 +23,16 @@ def test_a_linked_folder_is_not_left_out_without_a_word(write_image, tmp_path):
     (tmp_path / "images/train").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match=r"images/train is a link that leads out of the folder .*; give the folder that it leads to"):
         list_images(tmp_path / "images")
+
+
+def test_where_else_an_image_may_lie(write_image, tmp_path):
+    images = tmp_path / "images"
+    write_image(images / "train/1.jpg")
+    write_image(images / "2.jpg")
+    write_image(tmp_path / "outside.jpg")
+    assert other_place(images, "1.jpg") == other_place(images, "C:\\x\\1.jpg") == f"; there is one in {images / 'train'}"
+    assert other_place(images, "images/2.jpg") == f"; names seem to count from the folder above: --images {tmp_path}"
+    assert [other_place(images, name) for name in ("3.jpg", "outside.jpg", "images/../../outside.jpg", "", "images/")] == [""] * 5
 
 
 def test_images_by_their_stems(write_image, tmp_path):

@@ -92,6 +92,11 @@ def test_size_that_is_not_the_images(encode, size, x_max, area, note):
     assert note is None or re.search(note, result.notes[0])
 
 
+def test_the_first_pixel_itself_is_a_box(encode):
+    result, _ = encode(("cat", (0.0, 0.0, 1.0, 1.0)))
+    assert (result.class_texts, result.broken_boxes) == (("cat",), ())
+
+
 def test_a_turned_image_is_refused(encode):
     with pytest.raises(InputError, match=r"a\.xml: says 48x64, .*a\.jpg has 64x48 pixels: one of them is turned by 90 degrees"):
         encode(size=(64, 48))
@@ -109,6 +114,7 @@ GOOD = ("dog", (1.0, 1.0, 2.0, 2.0))
         pytest.param((0, 0, 48, 64.5), "leaves the image", [0, 0, 1, 1], id="half a pixel too wide"),
         pytest.param((-12, -16, 24, 32), "leaves the image", [0, 0, 0.5, 0.5], id="negative"),
         pytest.param((50, 5, 60, 9), "leaves the image", None, id="wholly below"),
+        pytest.param((0.25, 0.5, 0.75, 1.0), "lies within the first pixel, as if its numbers were shares of the image", None, id="shares"),
         pytest.param((float("nan"), 5, 6, 9), "is not finite", None, id="nan"),
         pytest.param((float("-inf"), 0, 24, 32), "is not finite", [0, 0, 0.5, 0.5], id="infinite"),
     ],

@@ -173,6 +173,15 @@ def test_wrong_options(csv_set, tmp_path):
         csv_set.load(HEADER, hierarchy=tmp_path)
 
 
+def test_images_below_and_cells_without_commas(csv_set):
+    (csv_set.images / "sub/c.jpg").write_bytes(b"not read here")
+    with pytest.raises(InputError, match=rf"no image 'c\.jpg' in .*/images; there is one in {csv_set.images / 'sub'}$"):
+        csv_set.load(HEADER, "c.jpg,64,48,cat,1,2,30,40.5")
+    for separator, named in ((";", "';'"), ("\t", r"'\\t'")):
+        with pytest.raises(InputError, match=f"cells must have commas between them, not {named}$"):
+            csv_set.load(HEADER.replace(",", separator))
+
+
 def test_recognised_folders(csv_set, tmp_path):
     assert FORMAT.recognise(tmp_path) is None
     csv_set.table.write_text("a,b\n1,2\n")

@@ -84,6 +84,7 @@ def test_lines(tmp_path):
         pytest.param('{"a": [1 2]}', ":1: not valid JSON: Expecting ',' delimiter", id="no comma"),
         pytest.param('{"a": [1,]}', ":1: not valid JSON: Expecting value", id="comma at the end"),
         pytest.param('{"a": 1,\n}', ":2: not valid JSON: Expecting property name enclosed in double quotes", id="comma after a member"),
+        pytest.param('{"a": <b>}', ":1: not valid JSON: Expecting value", id="no value"),
         pytest.param("{a: 1}", ":1: not valid JSON: Expecting property name enclosed in double quotes", id="no quotes"),
         pytest.param('{"a" 1}', ":1: not valid JSON: Expecting ':' delimiter", id="no colon"),
         pytest.param('{"a": [{"b" 1}]}', ":1: not valid JSON: Expecting ':' delimiter", id="no colon below"),

@@ -111,6 +111,7 @@ def test_images_without_labels_are_negatives(kitti):
     kitti.add("1", CAR)
     (kitti.images / "0.jpg").write_bytes(b"")
     (kitti.images / "readme.md").write_bytes(b"")
+    (kitti.labels / "._1.txt").write_bytes(b"\0\5\x16\7")  # what macOS packs beside a file
     source = read_kitti(kitti.options)
     assert source.notes == (f"1 images have no label file in {kitti.labels}: kept, as images without objects",)
     images = [source.load(entry) for entry in source.entries]

@@ -303,6 +303,14 @@ def test_wrong_files(labelme_set, text, message):
         labelme_set.load()
 
 
+def test_two_images_of_one_name(labelme_set):
+    labelme_set.add("a", shape(), image="a.jpg")
+    labelme_set.add("a", shape(), image="a.png")
+    source = read_labelme(ReadOptions(labelme_set.root, labelme_set.root))
+    assert [source.load(entry).filename for entry in source.entries] == ["a.png"]
+    assert source.notes == ("1 JSON files, such as a.json, have several images of their name: the one that they name is read, no other",)
+
+
 def test_the_manifest_of_records_among_the_files(labelme_set):
     root = labelme_set.root
     labelme_set.add("b", shape())

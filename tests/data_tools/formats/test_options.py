@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_tools.annotated_image import ReadOptions
-from data_tools.formats.options import refuse_unused
+from data_tools.formats.options import refuse_unused, require_file
 from object_detection_ext.errors import InputError
 
 IMAGES, ANNOTATIONS = Path("images"), Path("annotations")
@@ -14,6 +14,13 @@ IMAGES, ANNOTATIONS = Path("images"), Path("annotations")
 def test_used_options_pass():
     refuse_unused(ReadOptions(IMAGES, ANNOTATIONS), "voc")
     refuse_unused(ReadOptions(IMAGES, ANNOTATIONS, split_file=Path("x"), include_masks=True), "voc", "split_file", "include_masks")
+
+
+def test_files_that_are_needed(tmp_path):
+    require_file(Path(__file__), "coco", "an instances JSON")
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(InputError, match=f"^{path} is not a file; the coco format needs an instances JSON$"):
+            require_file(path, "coco", "an instances JSON")
 
 
 @pytest.mark.parametrize(

@@ -321,7 +321,7 @@ def test_damaged_files(record_set, tmp_path):
         read_tfrecord(options)
     with pytest.raises(InputError, match=r"no record file matches .*b\.record"):
         read_tfrecord(ReadOptions(tmp_path / "b.record", record_set.label_map))
-    with pytest.raises(InputError, match="the tfrecord format has no use for --include_masks"):
+    with pytest.raises(InputError, match="the tfrecord format keeps the masks and keypoints of records without --include_masks"):
         read_tfrecord(ReadOptions(path, record_set.label_map, include_masks=True))
 
 

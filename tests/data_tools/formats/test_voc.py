@@ -132,6 +132,18 @@ def test_missing_image(voc_set):
     message = rf"{path}: no image 'one\.jpg' in {voc_set.images}, nor one named 'one' with the suffix of an image"
     with pytest.raises(InputError, match=message):
         load_all(voc_set)
+    (voc_set.images / "below").mkdir()
+    (voc_set.images / "below/one.jpg").write_bytes(b"not read here")
+    with pytest.raises(InputError, match=f"{message}; there is one in {voc_set.images / 'below'}$"):
+        load_all(voc_set)
+
+
+def test_hidden_files_and_upper_case(voc_set):
+    root = voc_set.images.parent
+    voc_set.add("one").rename(voc_set.annotations / "one.XML")
+    (voc_set.annotations / "._one.xml").write_bytes(b"\0\5\x16\7")  # what macOS packs beside a file
+    assert FORMAT.recognise(root) == ReadOptions(voc_set.images, voc_set.annotations)
+    assert read_voc(ReadOptions(voc_set.images, voc_set.annotations)).entries == [voc_set.annotations / "one.XML"]
 
 
 def test_missing_folders(voc_set, tmp_path):

@@ -102,6 +102,9 @@ def test_darknet(tmp_path, names):
         pytest.param("obj.data", "names = /etc/passwd", r"no file '/etc/passwd', nor an end of this path, in ", id="absolute"),
         pytest.param("classes.txt", "", "classes.txt lists no class", id="empty"),
         pytest.param("classes.txt", "a\n\nb\n", r"classes\.txt:2: must be the name of class 1, got ''", id="blank line"),
+        pytest.param(
+            "a.txt", "0 0.5 0.25 0.5 0.25\n", r"a\.txt:1: must be the name of class 0, got '0 0\.5 .*, a row of a label file", id="labels"
+        ),
         pytest.param("obj.names", "a\nb\na\n", r"obj\.names:3: 'a' is the name of class 0 and of class 2", id="twice"),
         pytest.param("classes.json", "[]", r"classes\.json: the yolo format needs data\.yaml, darknet's obj\.data, or", id="another kind"),
     ],
