@@ -16,6 +16,9 @@ from export.tail import pack, postprocess_operator, unpack
 INPUT_NAME = "image"
 SIGNATURE = "serving_default"
 
+_MADE = ("tfl.", "arith.")  # how names of the converter's own begin
+_OPERATORS = schema.BuiltinOperator
+_WEIGHTED = (_OPERATORS.CONV_2D, _OPERATORS.DEPTHWISE_CONV_2D, _OPERATORS.FULLY_CONNECTED)
 _QUANTIZED = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
 
 
@@ -35,10 +38,10 @@ def finish(content: bytes, postprocess: DetectionPostProcess | None, *, outputs:
     if postprocess is not None:
         graph.outputs = np.array(_complete(model, postprocess), np.int32)
     indices = [int(index) for index in graph.outputs]
-    _name_layers(graph)
+    graph.tensors[graph.inputs[0]].name = INPUT_NAME.encode()
+    _name_layers(model)
     for index, name in zip(indices, outputs, strict=True):
         graph.tensors[index].name = name.encode()
-    graph.tensors[graph.inputs[0]].name = INPUT_NAME.encode()
     model.signatureDefs = [_signature(int(graph.inputs[0]), dict(zip(outputs, indices, strict=True)))]
     return pack(model)
 
@@ -53,7 +56,7 @@ def order_outputs(content: bytes, names: Sequence[str]) -> bytes:
 
 def operator_names(content: bytes) -> Iterator[tuple[str, bool]]:
     """Yields each operation's name and whether its first output is quantised."""
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    names = {value: name for name, value in vars(_OPERATORS).items() if isinstance(value, int)}
     model = unpack(content)
     graph = model.subgraphs[0]
     for operator in graph.operators:
@@ -74,16 +77,27 @@ def _complete(model: schema.ModelT, postprocess: DetectionPostProcess) -> list[i
     return outputs
 
 
-def _name_layers(graph: schema.SubGraphT) -> None:
-    """Gives every tensor one name of its own: the converter joins those of all operations that it has fused. Results come first."""
+def _name_layers(model: schema.ModelT) -> None:
+    """Gives every tensor one readable name of its own; results come first.
+
+    The converter joins the names of all operations that it has fused, and numbers what it has made itself (`tfl.pseudo_qconst7`).
+    """
+    graph = model.subgraphs[0]
+    proposed = {index: tensor.name.decode().partition(";")[0].removesuffix(":0") for index, tensor in enumerate(graph.tensors)}
     results = [int(index) for operator in graph.operators for index in operator.outputs]
+    for operator in reversed(graph.operators):  # what several read is called after the first
+        is_weighted = model.operatorCodes[operator.opcodeIndex].builtinCode in _WEIGHTED
+        layer = proposed[int(operator.outputs[0])].rpartition("/")[0]
+        for place, index in enumerate(map(int, operator.inputs)):
+            if index >= 0 and (proposed[index].startswith(_MADE) or (is_weighted and place > 0)):
+                role = ("input", "kernel", "bias")[place] if is_weighted else f"input_{place}"
+                proposed[index] = f"{layer}/{role}" if layer else role
     taken: set[str] = set()
-    for index in dict.fromkeys([*results, *range(len(graph.tensors))]):
-        tensor = graph.tensors[index]
-        stem = tensor.name.decode().partition(";")[0].removesuffix(":0")
-        name = next(name for name in itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2))) if name not in taken)
+    for index in dict.fromkeys([*map(int, graph.inputs), *results, *proposed]):
+        names = itertools.chain([proposed[index]], (f"{proposed[index]}_{number}" for number in itertools.count(2)))
+        name = next(each for each in names if each not in taken)
         taken.add(name)
-        tensor.name = name.encode()
+        graph.tensors[index].name = name.encode()
 
 
 def _signature(input_index: int, outputs: dict[str, int]) -> schema.SignatureDefT:

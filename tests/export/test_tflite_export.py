@@ -99,6 +99,19 @@ def test_int8_takes_pixels(export: TfliteExport) -> None:
     assert zero_point in (127, 128)
 
 
+@pytest.mark.parametrize("kind", ["float32", "fp16", "int8"])
+def test_tensors_are_called_after_the_networks_layers(export: TfliteExport, kind: str) -> None:
+    """As Netron shows them: no names joined by the converter, and none that it made up."""
+    model = unpack(export.files[kind].read_bytes())
+    names = [tensor.name.decode() for tensor in model.subgraphs[0].tensors]
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if ";" in name or name.startswith(("tfl.", "arith."))]
+    codes = [code.builtinCode for code in model.operatorCodes]
+    first = next(each for each in model.subgraphs[0].operators if codes[each.opcodeIndex] == schema.BuiltinOperator.CONV_2D)
+    layer = "detector/Conv1_relu"
+    assert [names[index] for index in (*first.inputs[1:], first.outputs[0])] == [f"{layer}/kernel", f"{layer}/bias", f"{layer}/Relu6"]
+
+
 def test_sizes_shrink(export: TfliteExport) -> None:
     sizes = {kind: path.stat().st_size for kind, path in export.files.items()}
     assert sizes["fp16"] < 0.6 * sizes["float32"]
