@@ -90,10 +90,14 @@ def _network_inputs(config_path: Path, size: int, folder: Path) -> Path:
 
 def _run(command: Sequence[str], folder: Path) -> float:
     log = folder / "log.txt"
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-    measured = measure(command, directory=Path.cwd(), environment=environment, log=log)
+    measured = measure(command, directory=Path.cwd(), environment=command_environment(), log=log)
     check_succeeded(measured, command[2], log)
     return measured.wall_seconds
+
+
+def command_environment() -> dict[str, str]:
+    """Of a command of either side, started in any folder."""
+    return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
 
 
 def table(rows: Sequence[Row]) -> str:
