@@ -4,7 +4,7 @@
 
 CHECKPOINT is one of the original (`python -m pipelines.checkpoint export` makes such of ours). Both sides export at each size, with the
 regular suppression and 100 detections; all files then take turns in this project's runtime, on noise. The config's records give the
-ranges of int8.
+ranges of int8. What an earlier call has exported into the output folder is not exported again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ def export(side: Side, python: Path, *, config: Path, checkpoint: Path, size: in
     Raises:
         InputError: a command failed; its output is in FOLDER/log.txt.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     flags = [f"--pipeline_config_path={config}", f"--config_override={resized(size)}"]
     if side == "ours":
         flags += [f"--trained_checkpoint_dir={checkpoint}", f"--output_directory={folder / 'out'}", f"--types={','.join(TYPES)}"]
@@ -139,13 +138,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     folder = arguments.output_dir.absolute()
     pythons: dict[Side, Path] = {"reference": arguments.reference_python.absolute(), "ours": Path(sys.executable)}
-    seconds = {}
-    for size in arguments.sizes:
-        for side in SIDES:
-            config, checkpoint = arguments.pipeline_config_path.absolute(), arguments.checkpoint.absolute()
-            own = folder / f"{side}_{size}"
-            seconds[f"{side}_{size}"] = export(side, pythons[side], config=config, checkpoint=checkpoint, size=size, folder=own)
-            print(f"{side}, {size}: " + ", ".join(f"{what} {value:.1f} s" for what, value in seconds[f"{side}_{size}"].items()), flush=True)
+    config, checkpoint, seconds = arguments.pipeline_config_path.absolute(), arguments.checkpoint.absolute(), {}
+    for size, side in itertools.product(arguments.sizes, SIDES):
+        own = folder / f"{side}_{size}"
+        finished = own / "seconds.json"
+        own.mkdir(parents=True, exist_ok=True)
+        if not finished.exists():
+            finished.write_text(json.dumps(export(side, pythons[side], config=config, checkpoint=checkpoint, size=size, folder=own)))
+        seconds[own.name] = json.loads(finished.read_text())
+        print(f"{side}, {size}: " + ", ".join(f"{what} {value:.1f} s" for what, value in seconds[own.name].items()), flush=True)
     rows: list[Row] = []
     for size, num_threads in itertools.product(arguments.sizes, arguments.threads):
         rows += time_files(folder, size=size, num_threads=num_threads, num_runs=arguments.num_runs)
