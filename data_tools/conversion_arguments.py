@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import math
 import sys
@@ -16,6 +15,7 @@ from data_tools.arguments import add_num_workers
 from data_tools.format_table import ANNOTATIONS_HELP, FORMATS
 from data_tools.image_groups import NameGroups
 from data_tools.orientation import ExifBoxes
+from data_tools.recognition import recognise
 from data_tools.selection import Selection
 from data_tools.splits import Splits, parse_splits
 from data_tools.tf_record import BrokenBoxes
@@ -24,7 +24,6 @@ from object_detection_ext.command_line import natural_int, positive_int
 from object_detection_ext.errors import InputError
 
 _AUTO = "auto"
-_MOST_PARTS = 20  # folders that are looked at
 # Not in the manifest: where it lies says the output, and the records do not depend on the others.
 _NOT_RECORDED = ("output", "num_workers", "resume")
 
@@ -101,28 +100,11 @@ def write_options(arguments: argparse.Namespace, format_name: str, reading: Read
 def _recognise(folder: Path, name: str) -> tuple[str, ReadOptions]:
     if not folder.is_dir():
         raise InputError(f"--input {folder} is not a folder")
-    tried = sorted(FORMATS) if name == _AUTO else [name]
-    found = {each: options for each in tried if (options := FORMATS[each].recognise(folder)) is not None}
-    if not found:
-        what = f"is not laid out as --format {name}" if name != _AUTO else f"is not laid out as any of {', '.join(tried)}"
-        raise InputError(f"--input {folder} {what}{_part_hint(folder, tried)}; name the parts with --format, --images and --annotations")
-    if len(found) > 1:
-        places = "; ".join(f"{each} ({options.annotations})" for each, options in found.items())
-        raise InputError(f"--input {folder} can be read in {len(found)} ways: {places}; choose one with --format")
-    ((each, options),) = found.items()
+    names = sorted(FORMATS) if name == _AUTO else [name]
+    found, options = recognise(folder, names, flag="--input", instead="name the parts with --format, --images and --annotations")
     if name == _AUTO:
-        print(f"recognised {each}: images in {options.images}, annotations in {options.annotations}", file=sys.stderr)
-    return each, options
-
-
-def _part_hint(folder: Path, tried: Sequence[str]) -> str:
-    """Says which folder in `folder` is a data set, as one part of what some services export; empty where none is."""
-    for part in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))[:_MOST_PARTS]:
-        for name in tried:
-            with contextlib.suppress(InputError):
-                if FORMATS[name].recognise(part):
-                    return f" (but --input {part} is, as {name})"
-    return ""
+        print(f"recognised {found}: images in {options.images}, annotations in {options.annotations}", file=sys.stderr)
+    return found, options
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,8 @@ from data_tools.annotated_image import ReadOptions
 from data_tools.checks.input_size import FixedInputSize, InputSize, KeptAspectRatioInputSize, stored_size
 from data_tools.checks.label_map import NO_LABEL_MAP, check_label_map
 from data_tools.checks.scan import EVAL, TRAIN, RecordSet, Scan, ScanSettings, scan_records, scan_source
+from data_tools.format_table import FORMATS
+from data_tools.recognition import recognise
 from object_detection_ext.config import Config
 from object_detection_ext.data.label_map import LabelMap
 from object_detection_ext.data.record_index import expand_paths
@@ -75,14 +77,14 @@ def examine_source(
     Raises:
         InputError: the folder is laid out as no format, or as more than one, or its annotations cannot be opened at all.
     """
-    from data_tools.format_table import FORMATS  # XML, YAML and JSON readers, which nobody else here needs
-
     if format_name not in ("auto", *FORMATS):
         raise InputError(f"--format must be auto or one of {', '.join(sorted(FORMATS))}, got {format_name!r}")
     if not folder.is_dir():
         raise InputError(f"--source {folder} is not a folder; {nearest_files(str(folder))}")
     if annotations is None:
-        name, options = _recognise(folder, sorted(FORMATS) if format_name == "auto" else [format_name])
+        names = sorted(FORMATS) if format_name == "auto" else [format_name]
+        instead = "or give --format and --annotations, and the folder of images as --source"
+        name, options = recognise(folder, names, flag="--source", instead=instead)
     else:
         name, options = format_name, ReadOptions(folder, annotations)
     print(f"{folder} is read as {name}: images in {options.images}, annotations in {options.annotations}", file=sys.stderr)
@@ -91,17 +93,6 @@ def examine_source(
     source = FORMATS[name].read(options)
     given = {"label_map": label_map, "label_map_path": label_map_path or ""}
     return Examination(scan_source(source, **given, findings=findings, num_workers=num_workers), ())
-
-
-def _recognise(folder: Path, names: Sequence[str]) -> tuple[str, ReadOptions]:
-    from data_tools.format_table import FORMATS
-
-    found = {name: options for name in names if (options := FORMATS[name].recognise(folder)) is not None}
-    if len(found) != 1:
-        what = f"can be read as {', '.join(found)}; choose one with --format" if found else f"is not laid out as {', '.join(names)}"
-        raise InputError(f"--source {folder} {what}; or give --format and --annotations, and the folder of images as --source")
-    ((name, options),) = found.items()
-    return name, options
 
 
 def open_record_sets(config: Config, findings: FindingCollector, job: Job = EVERYTHING) -> tuple[RecordSet, ...]:

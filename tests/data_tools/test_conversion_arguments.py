@@ -161,7 +161,8 @@ def choose(monkeypatch, tmp_path):
             name: Format(read, functools.partial(lambda fits, folder: found if fits else None, place < num_fit))
             for place, name in enumerate(names)
         }
-        monkeypatch.setattr("data_tools.conversion_arguments.FORMATS", formats)
+        for module in ("conversion_arguments", "recognition"):
+            monkeypatch.setattr(f"data_tools.{module}.FORMATS", formats)
         return choose_format(parse_arguments([f"--input={tmp_path}", "--output=a", *flags]))
 
     return call
@@ -184,20 +185,12 @@ def test_a_named_format_finds_its_parts(choose, tmp_path, capsys):
 def test_folders_that_none_or_several_formats_recognise(choose, tmp_path):
     for num_fit, flags, message in (
         (0, [], "is not laid out as any of one, three, two; name the parts with --format, --images and --annotations"),
-        (1, ["--format=two"], "is not laid out as --format two; name the parts with --format, --images and --annotations"),
+        (1, ["--format=two"], "is not laid out as two; name the parts with --format, --images and --annotations"),
         (2, [], f"can be read in 2 ways: one ({tmp_path / 'labels'}); three ({tmp_path / 'labels'}); choose one with --format"),
     ):
         with pytest.raises(InputError) as raised:
             choose(num_fit, *flags)
         assert str(raised.value) == f"--input {tmp_path} {message}"
-
-
-def test_a_folder_with_a_data_set_in_it(voc_set, tmp_path):
-    voc_set.add("a", ("cat", 1, 2, 30, 40))
-    (tmp_path / "another").mkdir()
-    with pytest.raises(InputError) as raised:
-        choose_format(parse_arguments([f"--input={tmp_path}", "--output=a"]))
-    assert f"(but --input {tmp_path / 'voc'} is, as voc); name the parts" in str(raised.value)
 
 
 def test_images_that_are_no_folder(monkeypatch):
