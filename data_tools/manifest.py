@@ -109,7 +109,8 @@ def _read(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
         numbers = [shard["bytes"] for shard in shards]
         is_whole = bool(shards) and isinstance(label_map["file"], str | None) and isinstance(label_map["classes"], list)
     except (ValueError, RecursionError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{path}: not a manifest of records: {type(error).__name__}: {error}") from None
+        reason = f"it has no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: not a manifest of records: {reason}") from None
     if not is_whole or not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
         raise InputError(f"{path}: not a manifest of records: it must have a label_map with its classes, and splits with their shards")
     return label_map, shards
