@@ -167,7 +167,7 @@ def _add_splitting(parser: argparse.ArgumentParser) -> None:
 
 def _add_writing(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is written")
-    group.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="shards become PREFIX-00000-of-0000N; see --split")
+    group.add_argument("--output", required=True, type=_prefix, metavar="PREFIX", help="shards become PREFIX-00000-of-0000N; see --split")
     group.add_argument("--label_map", type=Path, metavar="FILE", help="label map; without it one is written beside the records")
     number = group.add_mutually_exclusive_group()
     number.add_argument("--num_shards", type=positive_int, metavar="N", help="of all splits, which get their share of them; default 1")
@@ -179,6 +179,12 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on where the same command was stopped; if this one is, keep what is finished"
     )
     add_num_workers(parser)
+
+
+def _prefix(text: str) -> Path:
+    if text.endswith("/"):
+        raise argparse.ArgumentTypeError(f"must be a file name prefix such as {text}train.record, got the folder {text}")
+    return Path(text)
 
 
 def _names(text: str) -> list[str]:

@@ -146,6 +146,8 @@ def report(summary: Summary, *, seconds: float) -> None:
             print(one_line(message), file=sys.stderr)
         if messages.count > len(messages.kept):
             print(f"... and {messages.count - len(messages.kept):,} more like this", file=sys.stderr)
+    if not summary.objects:
+        print("no image has an object: these records teach nothing and measure nothing", file=sys.stderr)
     print(f"{summary.num_images:,} images, {summary.num_negatives:,} of them without objects, in {seconds:.1f} s")
     for split in summary.splits:
         if split.name is not None:

@@ -24,7 +24,7 @@ def find_inside(folder: Path, name: str) -> Path | None:
         InputError: `name` leads out of the folder: absolute, through `..` or through a link; or it cannot be looked up, being too long.
     """
     if not name or CONTROL_CHARACTERS.search(name):
-        raise InputError(f"{name!r} is not a file name that can be used: it is empty or has control characters")
+        raise InputError(f"{name!r} is not a file name that can be used: it is empty, is not UTF-8 or has control characters")
     path = folder / name
     is_plain = "/" not in name and name not in (".", "..")
     try:

@@ -64,7 +64,7 @@ def other_place(folder: Path, name: str) -> str:
         if first == folder.name and rest and find_inside(folder, rest):
             return f"; names seem to count from the folder above: --images {folder.parent}"
     last = os.path.basename(name.replace("\\", "/"))
-    for place, _, files in islice(os.walk(folder), _MOST_FOLDERS):
+    for place, _, files in islice(os.walk(folder), 1, _MOST_FOLDERS):  # without the folder itself
         if last in files:
             return f"; there is one in {place}"
     return ""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # The API's converter leaves the label to the reader's label map; writing it lets readers check text against label.
 _OBJECT_FEATURES = (schema.OBJECT_CLASS_LABEL, schema.OBJECT_IS_CROWD, schema.OBJECT_AREA)
-_FIRST_KEY = re.compile(rb'\s*\{\s*"(info|licenses|images|annotations|categories)"\s*:')
+_FIRST_KEY = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"(info|licenses|images|annotations|categories)"\s*:')
 
 
 class CocoEntry(NamedTuple):

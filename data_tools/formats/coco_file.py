@@ -6,6 +6,8 @@ keypoints stay in the file, and their places are noted.
 
 from __future__ import annotations
 
+import itertools
+import operator
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,8 +103,31 @@ class CocoContent:
             raise InputError(f"{where}: id {id_!r} is taken by {self.images[id_].filename!r}")
         self.images[id_] = CocoImage(id_, filename, _read_size(item, f"{self.path}: image id {id_}"))
 
-    def add_annotation(self, index: int, item: Mapping[str, Any], place: tuple[int, int]) -> str | None:
+    def add_annotations(self, index: int, items: Sequence[Any], places: Sequence[tuple[int, int]]) -> tuple[int, str] | None:
+        """Takes `annotations[index]` and those after it; returns the first with wrong values, and what is wrong with them.
+
+        Plain ones are checked all together, in half the time.
+        """
+        columns = _plain_columns(items)
+        if columns is None:
+            found = [self.add_annotation(index + number, item, places[number]) for number, item in enumerate(items)]
+            return next(((index + number, message) for number, message in enumerate(found) if message is not None), None)
+        for category_id in dict.fromkeys(columns.category_ids):
+            if category_id not in self.used_categories:
+                self.used_categories[category_id] = index + columns.category_ids.index(category_id)
+        pack, annotations = _PACKED.pack, self.annotations
+        for position, (image_id, category_id, (x, y, width, height), is_crowd, area, (start, length)) in enumerate(
+            zip(*columns, places, strict=True), start=index
+        ):
+            packed = annotations.get(image_id)
+            if packed is None:
+                packed = annotations[image_id] = bytearray()
+            packed += pack(x, y, width, height, area, position, category_id, start, length, is_crowd)
+        return None
+
+    def add_annotation(self, index: int, item: object, place: tuple[int, int]) -> str | None:
         """Takes `annotations[index]`; returns what is wrong with its values, since its image and class may only follow in the file."""
+        item = _check_entry(item, self.path, "annotations", index)
         image_id, category_id = item.get("image_id"), item.get("category_id")
         if not (type(image_id) is int or is_text(image_id)):
             raise InputError(f"{self.path}: annotations[{index}]: image_id {image_id!r} is not among `images`")
@@ -128,6 +153,37 @@ class CocoContent:
         return f"area must be a number, got {area!r}" if is_wrong_area else None
 
 
+class _Columns(NamedTuple):
+    """Values of many annotations that have nothing wrong with them."""
+
+    image_ids: tuple[int, ...]
+    category_ids: tuple[int, ...]
+    boxes: tuple[list[float], ...]
+    crowds: tuple[int, ...]
+    areas: tuple[float, ...]
+
+
+_PLAIN_FIELDS = operator.itemgetter("image_id", "category_id", "bbox", "iscrowd", "area")
+
+
+def _plain_columns(items: Sequence[Any]) -> _Columns | None:
+    """None where an annotation lacks a field, or has something else in it than usual."""
+    try:
+        columns = _Columns(*zip(*map(_PLAIN_FIELDS, items), strict=True))
+        is_plain = (
+            {int}.issuperset(map(type, columns.image_ids + columns.category_ids))
+            and min(columns.category_ids) > -_LARGEST_ID
+            and max(columns.category_ids) < _LARGEST_ID
+            and {list}.issuperset(map(type, columns.boxes))
+            and {4}.issuperset(map(len, columns.boxes))
+            and _are_numbers([*itertools.chain.from_iterable(columns.boxes), *columns.areas])
+            and {0, 1}.issuperset(columns.crowds)
+        )
+    except (KeyError, TypeError):  # a field is missing; an entry is no object, or a value can neither be compared nor looked up
+        return None
+    return columns if is_plain else None
+
+
 def describe(path: Path, annotation: CocoAnnotation, category: str, filename: str) -> str:
     """Names an annotation, as the start of a message about it."""
     return f"{path}: annotations[{annotation.position}] ({category} in {filename})"
@@ -150,10 +206,10 @@ def read_coco_file(path: Path, *, needs_annotations: bool = True) -> CocoContent
             if kinds[key] != "list":
                 stream.value()
             elif key == "annotations":
-                for index, item in enumerate(stream.items(passed_over="segmentation")):
-                    message = content.add_annotation(index, _check_entry(item, path, key, index), stream.place())
-                    if message is not None and wrong is None:
-                        wrong = index, message
+                index = 0
+                for items, places in stream.batches(passed_over="segmentation"):
+                    found = content.add_annotations(index, items, places)
+                    wrong, index = wrong or found, index + len(items)
             else:
                 add = {"categories": content.add_category, "images": content.add_image}.get(key)
                 for index, item in enumerate(stream.items()):

@@ -158,27 +158,44 @@ class JsonStream:
             self._fail("Expecting value")
         return _KINDS.get(character, "number")
 
-    def items(self, *, passed_over: str | None = None) -> Iterator[Any]:
-        """The values of the list that comes next.
+    def items(self) -> Iterator[Any]:
+        """The values of the list that comes next."""
+        for values, spans in self._batches(_plain_object(None)):
+            for value, (self._start, self._position) in zip(values, spans, strict=True):
+                yield value
+
+    def batches(self, *, passed_over: str | None = None) -> Iterator[tuple[list[Any], list[tuple[int, int]]]]:
+        """The values of the list that comes next, as many at a time as are at hand, and the place of each as `place` says it.
 
         Args:
             passed_over: a key; of an object whose member of this name is a list of numbers, or of such lists, that member may come as null.
         """
+        for values, spans in self._batches(_plain_object(passed_over)):
+            if self._is_ascii:
+                offset = self._mark_bytes - self._mark
+                yield values, [(start + offset, end - start) for start, end in spans]
+            else:
+                places = list[tuple[int, int]]()
+                for self._start, self._position in spans:
+                    places.append(self.place())
+                yield values, places
+
+    def _batches(self, pattern: re.Pattern[str]) -> Iterator[tuple[list[Any], list[tuple[int, int]]]]:
+        """Values and where they stand in `_text`; who takes them may move `_start` and `_position` from one to the next."""
         if self._next_character() != "[":
             self._fail("Expecting a list")
         self._position += 1
         if self._next_character() == "]":
             self._position += 1
             return
-        pattern = _plain_object(passed_over)
         while True:
             spans, values, after = self._batch(pattern)
             if values:
-                for value, (self._start, self._position) in zip(values, spans, strict=True):
-                    yield value
+                yield values, spans
                 self._position = after
             for _ in range(1 if values or not spans else len(spans)):  # one by one: the first that is wrong is named
-                yield self.value()
+                value = self.value()
+                yield [value], [(self._start, self._position)]
                 if self._ends("]"):
                     return
 

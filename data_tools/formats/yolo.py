@@ -11,13 +11,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from data_tools.annotated_image import AnnotatedImage, AnnotatedObject, Format, ReadOptions, Source
 from data_tools.formats.first_bytes import first_bytes
 from data_tools.formats.options import refuse_unused
-from data_tools.formats.yolo_description import YoloDescription, read_description
+from data_tools.formats.yolo_description import LABEL_ROW, YoloDescription, read_description
 from data_tools.formats.yolo_rows import RowReader
 from data_tools.image_file import find_inside, read_image
 from data_tools.image_folder import list_images
@@ -79,7 +80,7 @@ def _recognise(folder: Path) -> ReadOptions | None:
     """A data.yaml, darknet's obj.data, or a list of names as labelImg leaves it, beside the images or in `labels`.
 
     Raises:
-        InputError: there are several data.yaml.
+        InputError: there are several data.yaml, or label files and nothing that names their classes.
     """
     found = [path for suffix in ("*.yaml", "*.yml") for path in sorted(folder.glob(suffix)) if _YAML_KEY.search(first_bytes(path))]
     found = [path for path in found if path.stem == "data"] or found
@@ -89,7 +90,19 @@ def _recognise(folder: Path) -> ReadOptions | None:
         )
     found += [path for path in sorted(folder.glob("*.data")) if _DARKNET_KEY.search(first_bytes(path))]
     found += [path for name in ("obj.names", "classes.txt", "labels/classes.txt") if (path := folder / name).is_file()]
+    if not found and _has_labels(folder):
+        raise InputError(
+            f"{folder} has YOLO's label files, but no data.yaml, obj.data or classes.txt that names their classes; write one beside them"
+        )
     return ReadOptions(folder / "images" if (folder / "images").is_dir() else folder, found[0]) if found else None
+
+
+def _has_labels(folder: Path) -> bool:
+    """Whether the first label file with a line in it, below `labels` beside `images`, has a row as YOLO's."""
+    if not (folder / "images").is_dir() or not (folder / "labels").is_dir():
+        return False
+    heads = (first_bytes(path).partition(b"\n")[0] for path in islice((folder / "labels").rglob("*.txt"), 50))
+    return LABEL_ROW.fullmatch(next((head.decode(errors="replace").strip() for head in heads if head.strip()), "")) is not None
 
 
 def _select(names: Sequence[str], split_file: Path, images: Path) -> list[str]:

@@ -12,7 +12,8 @@ from object_detection_ext.errors import InputError
 
 PARTS = ("train", "val", "test")
 
-_ROW = re.compile(r"[0-9]+(\s+[-+.eE0-9]+){4,}\s*")  # of a label file
+LABEL_ROW = re.compile(r"[0-9]+(\s+[-+.eE0-9]+){4,}\s*")  # class, and numbers
+
 _LARGEST = 1 << 18  # bytes; 10,000 class names are 250 kB, and PyYAML takes seconds for them
 
 
@@ -116,7 +117,7 @@ def _read_darknet(path: Path) -> YoloDescription:
 
 def _read_names(path: Path) -> YoloDescription:
     lines = _read_text(path).rstrip().splitlines()
-    if lines and _ROW.fullmatch(lines[0]):
+    if lines and LABEL_ROW.fullmatch(lines[0]):
         raise InputError(f"{path}:1: must be the name of class 0, got {lines[0]!r}, a row of a label file")
     names = _collect(NamedClass(f"{path}:{index + 1}", index, line.strip()) for index, line in enumerate(lines))
     if not names:

@@ -116,6 +116,7 @@ def test_the_manifest_is_told_what_was_recognised():
     [
         (["--output=a"], "error: give --input DIR, or --images and --annotations"),
         (["--output=a", "--images=b"], "error: give --input DIR, or --images and --annotations"),
+        (["--output=a/", "--input=b"], "argument --output: must be a file name prefix such as a/train.record, got the folder a/"),
         (["--output=a", "--images=b", "--format=voc"], "error: give --input DIR, or --images and --annotations"),
         (["--output=a", "--images=b", "--annotations=c"], "error: --images and --annotations need a --format"),
         (

@@ -68,6 +68,11 @@ def test_report(capsys):
     ]
 
 
+def test_no_object_at_all(capsys):
+    report(Summary([SplitSummary(None, num_images=3, num_negatives=3)]), seconds=1.0)
+    assert capsys.readouterr().err == "no image has an object: these records teach nothing and measure nothing\n"
+
+
 def test_what_a_message_quotes_does_not_reach_the_terminal(capsys):
     summary = example()
     summary.notes.add(["a.csv:3: \x1b[2Jcat\nerror: all is lost"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from data_tools.image_folder import images_by_stem, list_images, other_place
@@ -32,7 +34,10 @@ def test_where_else_an_image_may_lie(write_image, tmp_path):
     write_image(tmp_path / "outside.jpg")
     assert other_place(images, "1.jpg") == other_place(images, "C:\\x\\1.jpg") == f"; there is one in {images / 'train'}"
     assert other_place(images, "images/2.jpg") == f"; names seem to count from the folder above: --images {tmp_path}"
-    assert [other_place(images, name) for name in ("3.jpg", "outside.jpg", "images/../../outside.jpg", "", "images/")] == [""] * 5
+    os.mkfifo(images / "pipe.jpg")
+    assert [other_place(images, name) for name in ("3.jpg", "pipe.jpg", "outside.jpg", "images/../../outside.jpg", "", "images/")] == [
+        ""
+    ] * 6
 
 
 def test_images_by_their_stems(write_image, tmp_path):

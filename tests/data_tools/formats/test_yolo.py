@@ -278,6 +278,20 @@ def test_what_is_missing(yolo_set):
         yolo_set.load(image_labels=Path("x"))
 
 
+def test_label_files_without_names_of_classes(tmp_path):
+    labels = tmp_path / "labels" / "train"
+    labels.mkdir(parents=True)
+    (labels / "a.txt").write_text("\n")
+    assert FORMAT.recognise(tmp_path) is None  # without images, these are no data set
+    (tmp_path / "images").mkdir()
+    assert FORMAT.recognise(tmp_path) is None
+    (labels / "b.txt").write_text("0 0.5 0.25 0.5 0.25\n")
+    with pytest.raises(InputError, match=rf"^{tmp_path} has YOLO's label files, but no data\.yaml, obj\.data or classes\.txt that names"):
+        FORMAT.recognise(tmp_path)
+    (labels / "b.txt").write_text("Car 0.25 1 -1.57 10 20 50.5 40 1.5 1.6 4.0 -3.0 1.7 12.5 -1.6\n")  # KITTI
+    assert FORMAT.recognise(tmp_path) is None
+
+
 def test_recognised_folders(yolo_set, tmp_path):
     root = yolo_set.root
     assert FORMAT.recognise(root) == ReadOptions(root, root / "data.yaml")
