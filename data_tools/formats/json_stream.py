@@ -54,14 +54,15 @@ _DECODE_PLAIN = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
 # A plain object: no objects or lists of lists in it but the one member that may be passed over, no backslash in its texts. Nothing is tried
 # twice (`*+`), so that the time is linear whatever the file holds.
 _PIECE = r'[^"{}\[\]]++|"[^"\\]*+"|\[[^"{}\[\]]*+\]'
-_NUMBERS = r"\[[-+.,eE0-9 \t\n\r\[\]]*+"
+_DIGITS = r"[-+.,eE0-9 \t\n\r]"
+_NUMBERS = rf"\[(?:{_DIGITS}++|\[{_DIGITS}*+\])*+\]"
 
 
 @functools.cache
 def _plain_object(passed_over: str | None) -> re.Pattern[str]:
     key = f'"{re.escape(passed_over)}"' if passed_over else r"\Z."
-    object_ = rf"\{{(?:(?!{key})(?:{_PIECE}))*+(?:{key}[{_SPACES}]*+:[{_SPACES}]*+(?P<cut>{_NUMBERS})(?:{_PIECE})*+)?+\}}"
-    return re.compile(rf"[{_SPACES}]*+(?P<object>{object_})[{_SPACES}]*+,")
+    object_ = rf"\{{(?:(?!{key})(?:{_PIECE}))*+(?:{key}[{_SPACES}]*+:[{_SPACES}]*+({_NUMBERS})(?:{_PIECE})*+)?+\}}"
+    return re.compile(rf"[{_SPACES}]*+({object_})[{_SPACES}]*+,")
 
 
 def load_json(path: Path, *, largest: int) -> Any:
@@ -208,14 +209,9 @@ class JsonStream:
         text, position = self._text, self._position
         spans, pieces = list[tuple[int, int]](), list[str]()
         while len(spans) < _BATCH and (match := pattern.match(text, position)):
-            (start, end), (cut_start, cut_end) = match.span("object"), match.span("cut")
-            if cut_start < 0:
-                pieces.append(text[start:end])
-            else:
-                cut_end = text.rindex("]", cut_start, cut_end) + 1
-                if text.count("[", cut_start, cut_end) != text.count("]", cut_start, cut_end):
-                    break
-                pieces.append(f"{text[start:cut_start]}null{text[cut_end:end]}")
+            start, end = match.span(1)
+            cut_start, cut_end = match.span(2)
+            pieces.append(text[start:end] if cut_start < 0 else f"{text[start:cut_start]}null{text[cut_end:end]}")
             spans.append((start, end))
             position = match.end()
         joined = f"[{','.join(pieces)}]"
