@@ -143,6 +143,10 @@ def _training(proto: pipeline_pb2.TrainEvalPipelineConfig) -> Lines:
         yield "augmentation" if index == 0 else "", _choice(step, "preprocessing_step")
     if train.gradient_clipping_by_norm > 0:
         yield "gradients", f"clipped to norm {_number(train.gradient_clipping_by_norm)}"
+    if proto.graph_rewriter.HasField("quantization"):
+        settings = proto.graph_rewriter.quantization
+        ranges = ", symmetric ranges" if settings.symmetric else ""
+        yield "fake quantisation", f"{settings.weight_bits} bits from step {settings.delay + 1} on{ranges}"
     yield "start", _start(train)
     for label, patterns in (("only trained", train.update_trainable_variables), ("not trained", train.freeze_variables)):
         if patterns:

@@ -134,6 +134,20 @@ def test_what_is_done_otherwise_is_told(config_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("delay: 0", "fake quantisation  8 bits from step 1 on"),
+        ("delay: 48000 symmetric: true", "fake quantisation  8 bits from step 48001 on, symmetric ranges"),
+    ],
+)
+def test_fake_quantisation_is_among_the_training(config_path, capsys, text, line):
+    assert main(["--pipeline_config_path", str(config_path), "--config_override", f"graph_rewriter {{ quantization {{ {text} }} }}"]) == 0
+    output = capsys.readouterr().out.splitlines()
+    assert f"  {line}" in output
+    assert not any("done otherwise" in each for each in output)
+
+
+@pytest.mark.parametrize(
     ("override", "lines"),
     [
         ('fine_tune_checkpoint: "m/ckpt-0"', ["start              m/ckpt-0 (classification: the backbone)"]),
