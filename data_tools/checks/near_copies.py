@@ -51,7 +51,7 @@ def _find(queries: FingerprintTable, others: FingerprintTable, *, is_one_set: bo
     tries = np.zeros(len(queries.bits), np.int64)
     kept = _few_of_each(others.bits)
     own, theirs = _normalized(queries.thumbnails), _normalized(others.thumbnails)
-    for left, right in _matching(queries.bits, others.bits[kept]):
+    for left, right in _matching(queries.bits, others.bits[kept], found):
         right = kept[right]
         if is_one_set:
             left, right = left[right < left], right[right < left]
@@ -82,17 +82,21 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.arange(len(values)) - np.repeat(starts, np.diff(np.append(starts, len(values))))
 
 
-def _matching(queries: np.ndarray, others: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields pairs of rows, both [P] int64, whose bits agree in one piece but for at most one place; each pair once."""
+def _matching(queries: np.ndarray, others: np.ndarray, found: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields pairs of rows, both [P] int64, whose bits agree in one piece but for at most one place; each pair once.
+
+    Queries for which `found`, [F] int64, is no longer negative are looked up no more.
+    """
     for piece in range(_PIECES):
         own, keys = _piece(queries, piece), _piece(others, piece)
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
         for mask in (0, *(1 << bit for bit in range(_PIECE_BITS))):
-            wanted = own ^ np.uint64(mask)
+            rows = np.flatnonzero(found < 0)
+            wanted = own[rows] ^ np.uint64(mask)
             starts, ends = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
             for left, places in _expand(starts, ends):
-                right = order[places]
+                left, right = rows[left], order[places]
                 is_new = np.ones(len(left), bool)
                 for earlier in range(piece):
                     is_new &= _popcount(_piece(queries[left] ^ others[right], earlier)) > 1
