@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -66,6 +67,7 @@ def read_yolo(options: ReadOptions) -> Source:
         raise InputError(f"no label file for any of {len(entries):,} images; {places.paths(names[0])[0]} is the first that was looked for")
     if num_negatives:
         notes.append(f"{num_negatives:,} of {len(entries):,} images have no label file: kept, as images without objects")
+    notes += _shared_labels(entries)
     if options.split_file is None:
         notes += _lost_labels(entries)
     features = (schema.OBJECT_CLASS_LABEL,) + ((schema.OBJECT_MASK,) if options.include_masks else ())
@@ -156,6 +158,13 @@ def _prefixes(location: str, description: YoloDescription, images: Path) -> Iter
             yield ""
         elif path.startswith(folder.rstrip("/") + "/"):
             yield path[len(folder.rstrip("/")) + 1 :] + "/"
+
+
+def _shared_labels(entries: Sequence[YoloEntry]) -> list[str]:
+    """A note on label files of several images, such as `a.jpg` and `a.png`; YOLO's own tools read them for each."""
+    counts = Counter(entry.labels for entry in entries if entry.labels is not None)
+    shared = [path for path, count in counts.items() if count > 1]
+    return [f"{len(shared):,} label files, such as {shared[0]}, have several images of their name: read for each"] if shared else []
 
 
 def _lost_labels(entries: Sequence[YoloEntry]) -> list[str]:

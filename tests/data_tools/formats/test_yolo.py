@@ -132,6 +132,14 @@ def test_lists_of_images(yolo_set):
             read_yolo(yolo_set.options(split_file=split))
 
 
+def test_two_images_of_one_name(yolo_set):
+    labels = yolo_set.add("images/train/a.jpg", "0 0.5 0.5 1 1\n")
+    yolo_set.add("images/train/a.png")
+    source = read_yolo(yolo_set.options())
+    assert [len(source.load(entry).objects) for entry in source.entries] == [1, 1]
+    assert source.notes == (f"1 label files, such as {labels}, have several images of their name: read for each",)
+
+
 def test_images_without_labels_and_labels_without_images(yolo_set):
     yolo_set.add("images/train/a.jpg", "0 0.5 0.5 1 1\n")
     yolo_set.add("images/train/b.jpg")
