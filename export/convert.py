@@ -18,6 +18,7 @@ from export.input_type import InputType, with_input_type
 from export.postprocess_op import DetectionPostProcess
 from export.quantization.fidelity import OutputFidelity
 from export.quantization.int8 import Quantizer
+from export.quantization.layers import LayerFidelity
 from export.quantization.trained import quantized_body
 from export.quiet import native_output_hidden
 from export.tail import Halves, cut, join
@@ -41,6 +42,7 @@ class TfliteConverter:
         input_type: Of int8 and int16 files.
         bodies: What has been converted so far, by type: the network without its tail. `dataclasses.replace` hands it on to the
             converters of the other flavours of the same network, whose tails differ and whose bodies do not.
+        layers: Likewise: of a quantised body, by type, how near its layers come to the float network's, worst first.
         trained: The same network with fake quantisation, where it was trained so: int8 takes weights and ranges from it.
     """
 
@@ -51,6 +53,7 @@ class TfliteConverter:
     input_type: InputType = "uint8"
     bodies: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     trained: tf_keras.Model | None = None
+    layers: dict[str, tuple[LayerFidelity, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def float32(self) -> bytes:
         """Weights and arithmetic in float32; the input is the normalised image."""
@@ -78,7 +81,9 @@ class TfliteConverter:
         def quantize() -> bytes:
             if self.trained is not None:
                 return quantized_body(self.trained, head_names(self._halves))
-            return Quantizer(images, flat_images, self.input_range, head_kinds(self._halves))(self._halves.body, report=report).content
+            found = Quantizer(images, flat_images, self.input_range, head_kinds(self._halves))(self._halves.body, report=report)
+            self.layers["int8"] = found.layers
+            return found.content
 
         return self._with_body("int8", quantize, self.input_type)
 

@@ -1,4 +1,4 @@
-"""Keeps TensorFlow's and the converter's chatter off the terminal, so that a user reads only our lines."""
+"""Keeps TensorFlow's and the converter's chatter off the terminal, so that a user reads only our lines; and numpy to one thread."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ def quiet_tensorflow() -> None:
     """Call before the first import of TensorFlow. `TF_CPP_MIN_LOG_LEVEL` in the environment wins."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
+
+
+def one_algebra_thread() -> None:
+    """Call before the first import of numpy. Threads wait for one another longer than the small matrix products here take.
+
+    `OPENBLAS_NUM_THREADS` in the environment wins.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextmanager

@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--fast_nms is for --flavour nms")
     if arguments.deployment_kit and ("nms" not in arguments.flavour or not set(arguments.types) - {"int16"}):
         parser.error("--deployment_kit needs --flavour nms and a type other than int16")
-    from export.quiet import quiet_tensorflow
+    from export.quiet import one_algebra_thread, quiet_tensorflow
 
+    one_algebra_thread()
     quiet_tensorflow()
     from export.model import load_trained_model  # TensorFlow takes seconds; flags must not wait for it
     from export.tflite_export import TfliteOptions, export_tflite

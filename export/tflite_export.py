@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,20 +14,23 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from export.certificate.certificate import certify
+from export.certificate.certificate import Certificate
+from export.certificate.examination import Examination, Subject
 from export.certificate.page import write_certificate_page
 from export.certificate.samples import NoImagesError
 from export.convert import TfliteConverter
 from export.exported_model import ExportedModel, largest_errors, tflite_finder
-from export.flavours import Flavour, file_stem
+from export.flavours import OUTPUTS, Flavour, file_stem
 from export.images import RecordSource, draw_images, eval_records, train_records
 from export.input_type import InputType
 from export.metadata import LABELS_FILE, detector_metadata, with_metadata
 from export.model import TrainedModel, float_model, quantized_network
+from export.multiply_adds import int8_share
 from export.output_folder import complete_folder
 from export.parity import Found, Parity, found_in, measure_parity, parity_table
 from export.postprocess_op import postprocess_op_of
 from export.postprocessing_file import FILE_NAME, postprocessing_json
+from export.quantization.layers import LayerFidelity
 from export.tflite_graph import tflite_functions
 from object_detection_ext.config import UNCONFIGURED, Config
 from object_detection_ext.data.label_map import LabelMap, load_label_map
@@ -48,14 +52,14 @@ class TfliteOptions:
     num_parity_images: int = 50
     flavours: Sequence[Flavour] = ("nms",)
     input_type: InputType = "uint8"  # of int8 and int16
-    certificate: bool = False  # of the files of flavour `nms`: see `export.certificate`
+    certificate: bool = False  # of all files: see `export.certificate`
     allow_divergence: bool = False  # write files that are beyond the certificate's tolerance
 
 
 class TfliteExport(NamedTuple):
     """What was made. Files are called by their type, with the flavour in front unless it is `nms`: `int8`, `raw_int8`."""
 
-    files: dict[str, Path]  # then `labels` and, behind `raw` and `decoded`, `postprocessing`
+    files: dict[str, Path]  # then `certificate` and `certificate_page`, `labels` and, behind `raw` and `decoded`, `postprocessing`
     parity: dict[str, Parity]  # empty when nothing was compared
     tensor_errors: dict[str, dict[str, float]]  # of `raw` and `decoded` files: output -> largest difference from the checkpoint
 
@@ -81,38 +85,81 @@ def export_tflite(
             cannot serve the model.
         OSError: The label map or records cannot be read, or `output_directory` not written.
     """
-    detector = model.detector
-    labels = label_lines(model.config, num_classes=detector.num_classes)
-    samples = parity_samples(model, options.num_parity_images, report=report)
-    with complete_folder(output_directory) as folder:
-        files = {}
-        for flavour, kind, content in _convert(model, options, report=report):
-            path = files[_name(flavour, kind)] = folder / f"{file_stem(flavour, kind)}.tflite"
-            metadata = detector_metadata(detector, labels, name=model.config.proto.model.ssd.feature_extractor.type, flavour=flavour)
-            path.write_bytes(with_metadata(content, metadata))
-        parity, errors = _compare(detector, files, samples, max_detections=options.max_detections)
-        if options.certificate:
-            files |= _certify(model, files, folder, options, report=report)
-        files["labels"] = folder / LABELS_FILE
+    labels = label_lines(model.config, num_classes=model.detector.num_classes)
+    with complete_folder(output_directory) as folder, contextlib.ExitStack() as stack:
+        examination = _examination(model, options, stack, report=report)
+        # The certificate compares on the same images, and more.
+        samples = parity_samples(model, options.num_parity_images, report=report) if examination is None else []
+        files = {"labels": folder / LABELS_FILE}
         files["labels"].write_text("".join(f"{label}\n" for label in labels))
         if any(flavour != "nms" for flavour in options.flavours):
             files["postprocessing"] = folder / FILE_NAME
-            files["postprocessing"].write_text(postprocessing_json(detector))
-    return TfliteExport({name: Path(output_directory) / path.name for name, path in files.items()}, parity, errors)
+            files["postprocessing"].write_text(postprocessing_json(model.detector))
+        models, layers = _write_models(model, folder, labels, options, examination, report=report)
+        if examination is None:
+            parity, errors = _compare(model.detector, models, samples, max_detections=options.max_detections)
+        else:
+            certificate = examination.certificate(layers=layers)
+            parity, errors = _found_by(certificate, models)
+            files = _write_certificate(certificate, folder, options, report=report) | files
+    return TfliteExport({name: Path(output_directory) / path.name for name, path in (models | files).items()}, parity, errors)
 
 
-def _certify(model: TrainedModel, files: dict[str, Path], folder: Path, options: TfliteOptions, *, report: Report) -> dict[str, Path]:
-    """Writes the certificate where there are images to compare on."""
-    compared = {kind: files[kind] for kind in options.types if kind in files}
-    if not compared:
-        return {}
+def _examination(model: TrainedModel, options: TfliteOptions, stack: contextlib.ExitStack, *, report: Report) -> Examination | None:
+    """What compares the files, where that is asked for and there are images."""
+    if not options.certificate:
+        return None
     try:
-        certificate = certify(
-            model, compared, num_images=max(options.num_parity_images, 1), max_detections=options.max_detections, report=report
-        )
+        count = max(options.num_parity_images, 1)
+        examination = stack.enter_context(Examination(model, num_images=count, max_detections=options.max_detections))
     except NoImagesError as error:
         report(f"no certificate: {error}")
-        return {}
+        return None
+    report(f"certificate: comparing on {len(examination.samples.samples)} of {examination.samples.num_records} evaluation images")
+    return examination
+
+
+def _write_models(
+    model: TrainedModel,
+    folder: Path,
+    labels: Sequence[str],
+    options: TfliteOptions,
+    examination: Examination | None,
+    *,
+    report: Report,
+) -> tuple[dict[str, Path], Sequence[LayerFidelity]]:
+    """Writes the models, which are examined while the next are made; returns them and the ranking of the int8 network's layers."""
+    files: dict[str, Path] = {}
+    layers: Sequence[LayerFidelity] = ()
+    for made in _convert(model, options, report=report):
+        path = folder / f"{file_stem(made.flavour, made.kind)}.tflite"
+        name = model.config.proto.model.ssd.feature_extractor.type
+        metadata = detector_metadata(model.detector, labels, name=name, flavour=made.flavour)
+        path.write_bytes(with_metadata(made.content, metadata))
+        if made.kind == "int8" and not any(other.endswith("int8") for other in files):  # flavours share the network
+            report(f"  {int8_share(made.content)}")
+            layers = made.layers
+        files[_name(made.flavour, made.kind)] = path
+        if examination is not None:
+            examination.add(Subject(made.flavour, made.kind, path))
+    return files, layers
+
+
+def _found_by(certificate: Certificate, models: Mapping[str, Path]) -> tuple[dict[str, Parity], dict[str, dict[str, float]]]:
+    """What `_compare` measures, from the certificate."""
+    by_name = {each.name: each for each in certificate.comparisons}
+    found = {name: by_name[path.name] for name, path in models.items()}
+    errors = {
+        name: dict(zip(OUTPUTS[flavour], (found[name].max_box_error, found[name].max_score_error), strict=True))
+        for flavour in ("raw", "decoded")
+        for name in found
+        if name.startswith(f"{flavour}_")
+    }
+    return {name: each.parity for name, each in found.items()}, errors
+
+
+def _write_certificate(certificate: Certificate, folder: Path, options: TfliteOptions, *, report: Report) -> dict[str, Path]:
+    """Raises InputError where a file is beyond its tolerance, unless that is allowed."""
     report(certificate.table())
     if not options.allow_divergence:
         certificate.check()
@@ -155,8 +202,15 @@ def _network_inputs(detector: SsdDetector, images: Iterable[np.ndarray]) -> Iter
     return (detector.preprocess(tf.constant(image[np.newaxis]))[0][0].numpy() for image in images)
 
 
-def _convert(model: TrainedModel, options: TfliteOptions, *, report: Report) -> Iterator[tuple[Flavour, str, bytes]]:
-    """Yields flavour, type and content of each file. All but int8 are made of the float network."""
+class _Converted(NamedTuple):
+    flavour: Flavour
+    kind: str
+    content: bytes
+    layers: tuple[LayerFidelity, ...]  # of a network quantised here
+
+
+def _convert(model: TrainedModel, options: TfliteOptions, *, report: Report) -> Iterator[_Converted]:
+    """Yields each file. All but int8 are made of the float network."""
     detector = float_model(model).detector
     is_quantizing = any(kind in _QUANTIZED for kind in options.types)
     calibrated = [kind for kind in options.types if kind == "int16" or (kind == "int8" and not model.is_fake_quantized)]
@@ -176,7 +230,7 @@ def _convert(model: TrainedModel, options: TfliteOptions, *, report: Report) -> 
                 content = quantize(images, _flat_images(detector), report=lambda line: report(f"  {line}"))
             else:
                 content = {"float32": converter.float32, "fp16": converter.fp16, "dynamic": converter.dynamic}[kind]()
-            yield flavour, kind, content
+            yield _Converted(flavour, kind, content, converter.layers.get(kind, ()))
 
 
 def _converters(
@@ -187,9 +241,10 @@ def _converters(
     if "nms" in options.flavours:
         postprocess = postprocess_op_of(detector, max_detections=options.max_detections, use_regular_nms=options.use_regular_nms)
     bodies: dict[str, bytes] = {}
+    layers: dict[str, tuple[LayerFidelity, ...]] = {}
     return {
         flavour: TfliteConverter(
-            function, postprocess if flavour == "nms" else None, input_range, flavour, options.input_type, bodies, trained
+            function, postprocess if flavour == "nms" else None, input_range, flavour, options.input_type, bodies, trained, layers
         )
         for flavour, function in tflite_functions(detector, options.flavours, postprocess).items()
     }

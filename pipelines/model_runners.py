@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from export.flavours import OUTPUTS
+from export.outside_suppression import OutsideSuppression, flavour_by_names, load_outside_suppression
 from export.quiet import native_output_hidden
 from object_detection_ext.errors import InputError
 from pipelines.model_input import find_input
-from pipelines.outside_suppression import OutsideSuppression, flavour_by_names, load_outside_suppression
 
 if TYPE_CHECKING:
     from object_detection_ext.models.detector import SsdDetector

@@ -1,30 +1,19 @@
-"""Runs every form of a model on the same evaluation images and says whether each may be trusted."""
+"""What every form of a model gave for the same evaluation images, and whether each may be trusted."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from export.certificate.comparison import Comparison, Tolerance, compare, detections_of, tolerances_of
-from export.certificate.divergence import first_divergence
-from export.certificate.reference import run_checkpoint, run_saved_model
-from export.certificate.samples import SampleSet, half_pixel_inputs, load_samples
-from export.certificate.subject import Outputs, run_apart
-from export.model import TrainedModel
+from export.certificate.comparison import Comparison, Tolerance
+from export.certificate.samples import SampleSet
+from export.certificate.subject import Outputs
+from export.multiply_adds import LEAST_INT8_SHARE, Int8Share
+from export.quantization.layers import LayerFidelity
 from object_detection_ext.errors import InputError
-
-_PICTURES = 4
-_DIVERGENCE_IMAGES = 4
-_TRAINING = (
-    "quantisation-aware training makes up for it: fine-tune from this checkpoint with graph_rewriter { quantization { delay: 0 } } "
-    "(docs/to-the-phone.md)"
-)
 
 
 @dataclass(frozen=True)
@@ -41,6 +30,8 @@ class Certificate:
         problems: name of the form -> what is beyond its tolerance.
         found: name of the form -> its outputs.
         tolerances: by kind.
+        shares: name of an int8 file -> how much of it runs in 8 bits.
+        layers: of the int8 network, against the float one on training images, worst first; empty where there is none.
     """
 
     config: str
@@ -54,6 +45,8 @@ class Certificate:
     problems: Mapping[str, str]
     found: Mapping[str, Outputs]
     tolerances: Mapping[str, Tolerance]
+    shares: Mapping[str, Int8Share]
+    layers: tuple[LayerFidelity, ...]
 
     def write_json(self, path: Path) -> None:
         """Everything but the outputs themselves."""
@@ -90,73 +83,14 @@ class Certificate:
                 for each in self.comparisons
             ],
             "half_pixel_resize": self._entry(self.half_pixel) if self.half_pixel else None,
+            "int8_layers": [each._asdict() for each in self.layers],
         }
 
     def _entry(self, comparison: Comparison) -> dict[str, Any]:
-        return {**comparison._asdict(), "parity": comparison.parity._asdict(), "tolerance": self.tolerances[comparison.kind]._asdict()}
-
-
-def certify(
-    model: TrainedModel,
-    files: Mapping[str, Path],
-    *,
-    num_images: int,
-    max_detections: int,
-    report: Callable[[str], None] = lambda line: None,
-) -> Certificate:
-    """Compares `.tflite` files (by type) and a SavedModel with the checkpoint; each file runs in a process of its own.
-
-    Raises:
-        InputError: There are no evaluation images, or a file cannot be run.
-    """
-    samples = load_samples(model, num_images)
-    report(f"certificate: comparing on {len(samples.samples)} of {samples.num_records} evaluation images")
-    inputs = samples.network_inputs
-    expected, decoded = run_checkpoint(model, inputs, max_detections=max_detections)
-    map_, map_50 = samples.mean_average_precision(detections_of(expected))
-    num_classes = model.detector.num_classes
-    half_pixel = None
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        np.save(folder / "inputs.npy", inputs)
-        served = run_saved_model(model, inputs, folder / "saved_model", max_detections=max_detections)
-        comparisons = [compare("saved_model", "saved_model", served, expected._replace(raw_boxes=decoded), samples)]
-        found = {"saved_model": served}
-        for kind, path in files.items():
-            outputs = run_apart(path, folder / "inputs.npy", folder / "outputs.npz", num_classes=num_classes)
-            comparisons.append(compare(path.name, kind, outputs, expected, samples))
-            found[path.name] = outputs
-        if files and not model.detector.image_resizer.pads:
-            kind, path = next(iter(files.items()))
-            np.save(folder / "inputs.npy", half_pixel_inputs(model, samples))
-            outputs = run_apart(path, folder / "inputs.npy", folder / "outputs.npz", num_classes=num_classes)
-            half_pixel = compare(path.name, kind, outputs, expected, samples)
-    tolerances = tolerances_of(is_fake_quantized=model.is_fake_quantized)
-    seen, offers_training = inputs[:_DIVERGENCE_IMAGES], not model.is_fake_quantized
-    problems = {
-        each.name: problem + _more(each.kind, files, seen, offers_training=offers_training)
-        for each in comparisons
-        if (problem := each.problem(map_, tolerances[each.kind])) is not None
-    }
-    return Certificate(
-        str(model.config.path),
-        model.checkpoint,
-        samples,
-        expected,
-        map_,
-        map_50,
-        tuple(comparisons),
-        half_pixel,
-        problems,
-        found,
-        tolerances,
-    )
-
-
-def _more(kind: str, files: Mapping[str, Path], inputs: np.ndarray, *, offers_training: bool) -> str:
-    """Where a file that is beyond its tolerance goes astray, and what to do about int8."""
-    text = ""
-    if kind in files and "float32" in files and kind != "float32":
-        layer = first_divergence(files[kind].read_bytes(), files["float32"].read_bytes(), inputs)
-        text = f"; {layer}" if layer else "; every layer comes near by itself, the noise adds up"
-    return f"{text}; {_TRAINING}" if kind == "int8" and offers_training else text
+        share = self.shares.get(comparison.name)
+        return {
+            **comparison._asdict(),
+            "parity": comparison.parity._asdict(),
+            "tolerance": self.tolerances[comparison.kind]._asdict(),
+            "multiply_adds_in_int8": share and {**share._asdict(), "least_share": LEAST_INT8_SHARE},
+        }

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
-from export.certificate.subject import as_input
 from export.quantization.fidelity import decibels
+from export.quantization.layers import FloatTap
 from export.quantization.network import Network
-from export.quiet import native_output_hidden
 
 _CONVOLUTIONS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
 _NO_ACTIVATION = schema.ActivationFunctionType.NONE
@@ -29,15 +27,15 @@ def first_divergence(content: bytes, reference: bytes, inputs: np.ndarray) -> st
         inputs: network inputs [N, h, w, C] float32; few are enough.
     """
     pairs = list(zip(_layers(Network(reference)), _layers(Network(content)), strict=True))
-    expected, found = _Tensors(reference), _Tensors(content)
+    expected, found = FloatTap(reference), FloatTap(content)
     noise, signal = np.zeros(len(pairs)), np.zeros(len(pairs))
     for image in inputs:
         expected.run(image)
         found.run(image)
         for index, ((tensor, _), (other, _)) in enumerate(pairs):
-            value = expected.read(tensor)
+            value = expected.tensor(tensor)
             signal[index] += np.square(value, dtype=np.float64).sum()
-            noise[index] += np.square(value - found.read(other), dtype=np.float64).sum()
+            noise[index] += np.square(value - found.tensor(other), dtype=np.float64).sum()
     for index, ((_, name), _) in enumerate(pairs):
         value = decibels(signal[index], noise[index])
         if value < LEAST:
@@ -50,25 +48,3 @@ def _layers(network: Network) -> Iterator[tuple[int, str]]:
     for operator in network.graph.operators:
         if network.code(operator) in _CONVOLUTIONS and operator.builtinOptions.fusedActivationFunction != _NO_ACTIVATION:
             yield int(operator.outputs[0]), network.name(int(operator.outputs[0]))
-
-
-class _Tensors:
-    """Runs a model and reads its tensors as float32."""
-
-    def __init__(self, content: bytes) -> None:
-        with native_output_hidden():
-            self._interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
-            self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]
-        self._details = {details["index"]: details for details in self._interpreter.get_tensor_details()}
-
-    def run(self, image: np.ndarray) -> None:
-        self._interpreter.set_tensor(self._input["index"], as_input(image, self._input))
-        self._interpreter.invoke()
-
-    def read(self, tensor: int) -> np.ndarray:
-        value = self._interpreter.get_tensor(tensor)
-        if value.dtype == np.float32:
-            return value
-        scale, zero_point = self._details[tensor]["quantization"]
-        return (value.astype(np.float32) - zero_point) * np.float32(scale)

@@ -11,6 +11,7 @@ import numpy as np
 from export.certificate.certificate import Certificate
 from export.certificate.comparison import Comparison
 from export.certificate.subject import Outputs
+from export.multiply_adds import LEAST_INT8_SHARE
 from object_detection_ext.report.page import (
     Markup,
     Section,
@@ -37,6 +38,7 @@ def write_certificate_page(certificate: Certificate, path: Path) -> None:
     sections = [
         Section("accuracy", "Accuracy", _accuracy(certificate)),
         Section("differences", "Differences from the checkpoint", _differences(certificate)),
+        *_quantisation(certificate),
         Section("resize", "Resizing on the phone", _resizing(certificate)),
         Section("pictures", "What each finds", _pictures(certificate)),
     ]
@@ -110,6 +112,22 @@ def _row(each: Comparison) -> tuple[str, ...]:
         f"{parity.min_iou:.4f}",
         f"{parity.mean_score_difference:.5f}",
     )
+
+
+def _quantisation(certificate: Certificate) -> Iterator[Section]:
+    """What of the int8 files runs in 8 bits, and their layers."""
+    if not certificate.shares:
+        return
+    shares = [element("p", f"{name}: {share}.") for name, share in certificate.shares.items()]
+    parts = [verdict("Not all in 8 bits.", "", tone="warning")] if _is_short(certificate) else []
+    rows = [(each.layer, f"{each.decibels:.1f}") for each in certificate.layers]
+    caption = "Signal to noise of each layer's output in 8 bits, on training images kept apart from calibration; worst first"
+    layers = [table(("layer", "dB"), rows, caption=caption)] if rows else []
+    yield Section("quantisation", "Quantisation", joined(*parts, *shares, *layers))
+
+
+def _is_short(certificate: Certificate) -> bool:
+    return any(share.share < LEAST_INT8_SHARE for share in certificate.shares.values())
 
 
 def _resizing(certificate: Certificate) -> Markup:

@@ -53,8 +53,7 @@ class SampleSet:
             scale = np.tile(np.array([height, width], np.float32) / sample.content, 2)
             boxes = np.clip(found.boxes * scale, 0.0, [height, width, height, width])
             evaluator.add(sample.source_id, sample.ground_truth, found._replace(boxes=boxes))
-        metrics = evaluator.compute()
-        return metrics["DetectionBoxes_Precision/mAP"], metrics["DetectionBoxes_Precision/mAP@.50IOU"]
+        return evaluator.compute_map()
 
 
 def load_samples(model: TrainedModel, count: int) -> SampleSet:

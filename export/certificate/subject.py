@@ -16,6 +16,7 @@ import numpy as np
 from object_detection_ext.errors import InputError
 
 _POSTPROCESS = b"TFLite_Detection_PostProcess"
+_NOTHING = [np.zeros([0, 4], np.float32), np.zeros([0]), np.zeros([0], np.float32), np.zeros([])]  # boxes, classes, scores, count
 
 
 class Outputs(NamedTuple):
@@ -28,6 +29,13 @@ class Outputs(NamedTuple):
     raw_boxes: np.ndarray  # [N, A, 4] float32: box codes; decoded boxes of a SavedModel
     raw_scores: np.ndarray  # [N, A, K] float32, without the background
 
+    def best(self, count: int) -> Outputs:
+        """The same without detections beyond the first `count` of an image."""
+        rows = slice(0, count)
+        return self._replace(
+            boxes=self.boxes[:, rows], classes=self.classes[:, rows], scores=self.scores[:, rows], counts=np.minimum(self.counts, count)
+        )
+
     def save(self, path: Path) -> None:
         """Writes an `.npz`."""
         np.savez(path, **self._asdict())
@@ -39,14 +47,14 @@ def load_outputs(path: Path) -> Outputs:
         return Outputs(**{name: stored[name] for name in Outputs._fields})
 
 
-def run_apart(path: Path, inputs: Path, output: Path, *, num_classes: int) -> Outputs:
-    """Runs a `.tflite` on saved inputs in another process.
+def run_apart(path: Path, inputs: Path, output: Path, *, num_classes: int, module: str = __name__) -> Outputs:
+    """Runs a `.tflite`, or what else `module` runs, on saved inputs in another process.
 
     Raises:
         InputError: the process failed; says with what.
     """
     files = [str(file.absolute()) for file in (path, inputs, output)]
-    command = [sys.executable, "-m", "export.certificate.subject", *files, str(num_classes)]
+    command = [sys.executable, "-m", module, *files, str(num_classes)]
     root = Path(__file__).parents[2]  # where the module is found, whatever the current folder
     finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     if finished.returncode:
@@ -56,23 +64,26 @@ def run_apart(path: Path, inputs: Path, output: Path, *, num_classes: int) -> Ou
 
 
 def run_tflite(content: bytes, inputs: np.ndarray, *, num_classes: int) -> Outputs:
-    """Runs a model that ends in the fused post-processing on network inputs [N, h, w, C] float32.
+    """Runs a model of ours on network inputs [N, h, w, C] float32.
 
-    Its input may be float32, or 8-bit pixels, to which the normalised values are quantised.
+    Its input may be float32, or 8-bit pixels, to which the normalised values are quantised. Without suppression inside there are no
+    detections, M is 0.
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    raw_places, places = _postprocess_tensors(content)
+    places = _postprocess_tensors(content)
     # One thread: with more of them the runtime's regular suppression leaves out a class (see postprocess_op).
-    interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
+    interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=places is not None)
     interpreter.allocate_tensors()
+    raw_places, found_places = places or ([details["index"] for details in interpreter.get_output_details()], ())
     details = interpreter.get_input_details()[0]
     rows: list[tuple[np.ndarray, ...]] = []
     for image in inputs:
         interpreter.set_tensor(details["index"], as_input(image, details))
         interpreter.invoke()
-        boxes, classes, scores, count = (interpreter.get_tensor(place)[0].copy() for place in places)
         codes, raw = (interpreter.get_tensor(place)[0].copy() for place in raw_places)
+        found = [interpreter.get_tensor(place)[0].copy() for place in found_places] or _NOTHING
+        boxes, classes, scores, count = found
         rows.append((boxes, classes.astype(np.int64), scores, np.asarray(round(float(count))), codes, raw[:, -num_classes:]))
     return Outputs(*(np.stack(column) for column in zip(*rows, strict=True)))
 
@@ -86,12 +97,12 @@ def as_input(image: np.ndarray, details: Any) -> np.ndarray:
     return np.clip(np.rint(image / scale) + zero_point, limits.min, limits.max).astype(details["dtype"])[np.newaxis]
 
 
-def _postprocess_tensors(content: bytes) -> tuple[Sequence[int], Sequence[int]]:
-    """The tensors of box codes and scores that enter the fused operation, and the four that leave it."""
+def _postprocess_tensors(content: bytes) -> tuple[Sequence[int], Sequence[int]] | None:
+    """The tensors of box codes and scores that enter the fused operation, and the four that leave it; None where there is none."""
     for operator, code in _operators(content):
         if code == _POSTPROCESS:
             return operator.InputsAsNumpy()[:2].tolist(), operator.OutputsAsNumpy().tolist()
-    raise InputError("the model does not end in TFLite_Detection_PostProcess")
+    return None
 
 
 def _operators(content: bytes) -> Iterator[tuple[Any, bytes | None]]:

@@ -16,6 +16,7 @@ from tensorflow.lite.python.optimize.calibrator import Calibrator
 
 from export.quantization.equalization import equalize
 from export.quantization.fidelity import OutputFidelity
+from export.quantization.layers import LayerFidelity, rank_layers
 from export.quantization.network import Convolution, Network, kernel_of, rows_of
 from export.quantization.rounding import RoundedKernel, round_convolution, round_depthwise, round_nearest
 from export.quantization.statistics import Moments, Range, Ranges, measure_moments, measure_ranges
@@ -25,6 +26,7 @@ MAX_MOMENT_IMAGES = 64
 _MOST_CHECKED = 16  # images that are kept apart to measure with
 _LEAST_FOR_CHECKS = 16  # with fewer images all serve both ends
 _BIAS_LIMIT = 2**31 - 1
+_SHOWN_LAYERS = 5
 
 _EQUALIZATIONS = {"room for flat images": 0.0, "and channels half equal": 0.5, "and channels equal": 1.0}
 
@@ -54,6 +56,7 @@ class QuantizedNetwork(NamedTuple):
     content: bytes  # uint8 in, float32 out
     network: Network  # the float network that it stands for: channels of linear tensors may be scaled
     steps: tuple[Step, ...]  # the last is what `content` does
+    layers: tuple[LayerFidelity, ...]  # against `network`, on images kept apart; worst first
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,11 @@ class Quantizer:
             kernels = {each.output: _rounded(network, each, moments, rules[each.kind]) for each in network.convolutions}
             add(name, network, _with_kernels(base, network, kernels))
         best = max(steps, key=_score)
-        return QuantizedNetwork(best.content, best.network, (*(each.step for each in steps if each is not best), best.step))
+        layers = rank_layers(best.network.content, best.content, checked)
+        report("furthest from the float network, of all layers:")
+        for layer in layers[:_SHOWN_LAYERS]:
+            report(f"  {layer}")
+        return QuantizedNetwork(best.content, best.network, (*(each.step for each in steps if each is not best), best.step), layers)
 
     def _equalized(self, content: bytes, ranges: Ranges, strength: float) -> tuple[Network, bytes]:
         network = Network(content)

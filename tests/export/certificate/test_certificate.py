@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from export.certificate.certificate import certify
+from export.certificate.examination import Subject, certify
 from export.certificate.page import write_certificate_page
 from export.certificate.samples import NoImagesError, load_samples
 from export.certificate.subject import run_tflite
@@ -15,6 +16,7 @@ from export.convert import TfliteConverter
 from export.model import TrainedModel
 from export.postprocess_op import postprocess_op_of
 from export.quantization.network import Network
+from export.tflite_export import TfliteOptions, export_tflite
 from object_detection_ext.errors import InputError
 
 
@@ -31,8 +33,19 @@ def certificate(model, float32, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     (folder / "model_float32.tflite").write_bytes(float32)
     (folder / "model_fp16.tflite").write_bytes(with_a_wrong_layer(float32))
-    files = {kind: folder / f"model_{kind}.tflite" for kind in ("float32", "fp16")}
-    return certify(model, files, num_images=4, max_detections=20)
+    subjects = [Subject("nms", kind, folder / f"model_{kind}.tflite") for kind in ("float32", "fp16")]
+    return certify(model, subjects, num_images=4, max_detections=20)
+
+
+@pytest.fixture(scope="module")
+def export(model, tmp_path_factory):
+    """Every flavour, with a certificate."""
+    options = TfliteOptions(
+        types=("float32", "dynamic", "int8"), flavours=("nms", "raw", "decoded"), max_detections=20, certificate=True, allow_divergence=True
+    )
+    lines = []
+    made = export_tflite(model, tmp_path_factory.mktemp("all") / "out", options, report=lines.append)
+    return made, json.loads(made.files["certificate"].read_text()), lines
 
 
 def with_a_wrong_layer(content: bytes) -> bytes:
@@ -82,6 +95,57 @@ def test_json_and_page(certificate, tmp_path):
     assert "Not to be trusted." in page
     assert page.count("<figure>") == 4 * 4  # images, forms with the checkpoint
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_every_file_beside_a_certificate_is_in_it(export):
+    made, stored, _ = export
+    written = sorted(path.name for path in made.files["labels"].parent.glob("*.tflite"))
+    assert len(written) == 9
+    assert sorted(each["name"] for each in stored["models"]) == [*written, "saved_model"]
+
+
+def test_without_suppression_a_file_finds_what_the_checkpoint_finds(export):
+    """By the anchors, coder and settings of postprocessing.json."""
+    made, stored, _ = export
+    models = {each["name"]: each for each in stored["models"]}
+    for name in ("model_raw_float32.tflite", "model_decoded_float32.tflite"):
+        assert models[name]["passed"]
+        assert models[name]["parity"]["num_matched"] == models[name]["parity"]["num_expected"] > 0
+        assert models[name]["map"] == pytest.approx(stored["checkpoint_map"], abs=1e-6)
+    assert made.parity["raw_float32"].num_images == stored["images"] == 4
+    assert max(made.tensor_errors["decoded_float32"].values()) < 1e-3
+    assert set(made.tensor_errors["raw_int8"]) == {"box_encodings", "class_scores"}
+
+
+def test_postprocessing_json_is_what_is_looked_at(model, export, tmp_path):
+    """Anchors of another model beside the file: its tensors are right, what is found with it is not."""
+    made, _, _ = export
+    for name in ("raw_float32", "postprocessing"):
+        shutil.copy(made.files[name], tmp_path)
+    settings = json.loads((tmp_path / "postprocessing.json").read_text())
+    settings["anchors"] = settings["anchors"][::-1]
+    (tmp_path / "postprocessing.json").write_text(json.dumps(settings))
+    found = certify(model, [Subject("raw", "float32", tmp_path / "model_raw_float32.tflite")], num_images=2, max_detections=20)
+    comparison = found.comparisons[1]
+    assert min(comparison.box_decibels, comparison.score_decibels) > 70.0
+    assert comparison.parity.num_matched < comparison.parity.num_expected
+
+
+def test_multiply_adds_and_layers_of_int8(export):
+    made, stored, lines = export
+    models = {each["name"]: each for each in stored["models"]}
+    assert models["model_float32.tflite"]["multiply_adds_in_int8"] is None
+    share = models["model_raw_int8.tflite"]["multiply_adds_in_int8"]
+    assert (share["share"], share["others"]) == (1.0, [])
+    assert any("100.0% of" in line and "multiply-adds in 8 bits" in line for line in lines)
+    layers = stored["int8_layers"]
+    assert len(layers) > 50
+    assert [each["decibels"] for each in layers] == sorted(each["decibels"] for each in layers)
+    printed = lines[lines.index("  furthest from the float network, of all layers:") + 1 :][:5]
+    assert [line.split(" dB  ")[1] for line in printed] == [each["layer"] for each in layers[:5]]
+    page = made.files["certificate_page"].read_text()
+    assert all(each["layer"] in page for each in layers)
+    assert "100.0% of" in page
 
 
 def test_raw_tensors_are_those_that_enter_the_post_processing(model, float32):

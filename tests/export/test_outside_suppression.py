@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export.outside_suppression import flavour_by_names, load_outside_suppression
 from object_detection_ext.errors import InputError
-from pipelines.outside_suppression import flavour_by_names, load_outside_suppression
 
 CODER = {"type": "FasterRcnnBoxCoder", "y_scale": 10.0, "x_scale": 10.0, "height_scale": 5.0, "width_scale": 5.0}
 SUPPRESSION = {"score_converter": "identity", "iou_threshold": 0.5, "max_total_detections": 3, "max_detections_per_class": 3}

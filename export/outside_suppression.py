@@ -15,8 +15,11 @@ from export.flavours import OUTPUTS, Flavour
 from object_detection_ext.errors import InputError
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from object_detection_ext.postprocess import PostProcessing
     from object_detection_ext.targets.box_coder import BoxCoder
+    from object_detection_ext.types import Detections
 
 FILE_NAME = "postprocessing.json"
 _MOST = 100_000  # of any number of detections
@@ -45,14 +48,18 @@ class OutsideSuppression:
 
     def __call__(self, boxes: np.ndarray, scores: np.ndarray) -> Suppressed:
         """[1, A, 4] box encodings or boxes, [1, A, K] scores."""
-        import tensorflow as tf
-
-        decoded = tf.constant(boxes)
-        if self.box_coder is not None:
-            decoded = self.box_coder.decode(decoded, tf.constant(self.anchors))
-        found = self.suppression(decoded, tf.constant(scores))
+        found = self.of_batch(boxes, scores)
         count = int(found.num_detections[0])
         return Suppressed(*(rows[0, :count].numpy() for rows in (found.boxes, found.classes, found.scores)))
+
+    def of_batch(self, boxes: np.ndarray | tf.Tensor, scores: np.ndarray | tf.Tensor) -> Detections:
+        """[B, A, 4] box encodings or boxes, [B, A, K] scores."""
+        import tensorflow as tf
+
+        decoded = tf.convert_to_tensor(boxes)
+        if self.box_coder is not None:
+            decoded = self.box_coder.decode(decoded, tf.constant(self.anchors))
+        return self.suppression(decoded, tf.convert_to_tensor(scores))
 
 
 def flavour_by_names(names: list[str]) -> Flavour | None:
