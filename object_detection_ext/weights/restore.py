@@ -52,8 +52,8 @@ def restore(
     """Assigns every stored variable that has its place and shape in `network`; the others keep their values.
 
     The final layers of class heads that differ only in their number of classes are left fresh, as is what is not asked for; neither
-    counts against `min_share`. Moving statistics of batch normalisation are variables like the others. Ranges of fake quantisation that a
-    float file lacks stay fresh, too.
+    counts against `min_share`. Moving statistics of batch normalisation are variables like the others. A new run
+    (`parts`) gathers its own ranges of fake quantisation: they and their count of steps stay fresh, as where a float file lacks them.
 
     Args:
         parts: the parts of the network to restore; None for all.
@@ -84,7 +84,7 @@ def _plan(
     values: dict[str, np.ndarray] = {}
     for name, shape in shapes.items():
         stored = table.get(name)
-        if parts is not None and part_of(name) not in parts:
+        if parts is not None and (part_of(name) not in parts or is_quantization_state(name)):
             outcomes.append(Outcome(name, "fresh", shape))
         elif stored is None or any(key not in source.shapes for key in (stored.name, *stored.beside)):
             outcomes.append(Outcome(name, "fresh" if is_quantization_state(name) else "missing", shape))

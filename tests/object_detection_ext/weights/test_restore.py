@@ -7,6 +7,9 @@ import pytest
 import tf_keras
 
 from object_detection_ext.errors import InputError
+from object_detection_ext.models.fake_quantization import FakeQuantize
+from object_detection_ext.models.quantization_state import is_quantization_state
+from object_detection_ext.models.quantized_network import FakeQuantization
 from object_detection_ext.weights.report import scopes
 from object_detection_ext.weights.restore import name_table, restore
 from object_detection_ext.weights.source import WeightSource
@@ -230,3 +233,39 @@ def test_a_pyramid_that_tf_1_computed_in_another_way_is_told(levels, scheme, war
     assert len(stored) == len(network.weights)
     text = str(restore(network, source_of(stored, scheme)))
     assert ("note: TF 1 computed the finest maps of this pyramid from sums before smoothing" in text) == warned
+
+
+@pytest.fixture
+def quantized():
+    """With fake quantisation, as trained for 1,000 steps."""
+    network = FakeQuantization()(make_network(seed=1), input_range=(-1.0, 1.0))
+    network.get_layer("quantization").steps.assign(1000)
+    for layer in network.layers:
+        if isinstance(layer, FakeQuantize):
+            layer.high.assign(6.0)
+    return network
+
+
+@pytest.mark.parametrize("parts", [frozenset({"backbone"}), frozenset({"backbone", "feature_maps", "heads"})])
+def test_a_new_run_gathers_its_own_ranges(quantized, parts):
+    network = FakeQuantization()(make_network(seed=2), input_range=(-1.0, 1.0))
+    report = restore(network, source_of(values_of(quantized)), parts=parts)
+    assert report.share == 1.0
+    assert not report.unused
+    np.testing.assert_array_equal(values_of(network)["Conv1/kernel"], values_of(quantized)["Conv1/kernel"])
+    assert {float(value) for name, value in values_of(network).items() if is_quantization_state(name)} == {0.0}
+
+
+def test_the_same_model_has_the_stored_ranges(quantized):
+    network = FakeQuantization()(make_network(seed=2), input_range=(-1.0, 1.0))
+    restore(network, source_of(values_of(quantized)), min_share=1.0)
+    assert {float(value) for name, value in values_of(network).items() if is_quantization_state(name)} == {0.0, 6.0, 1000.0}
+
+
+def test_float_weights_serve_a_quantised_network_only_as_a_start(quantized):
+    stored = source_of(values_of(make_network(seed=3)))
+    assert restore(quantized, stored).share == 1.0
+    with pytest.raises(
+        InputError, match=r"^there/ckpt-7 has no ranges for fake quantisation, as it was trained in float: make it the fine_"
+    ):
+        restore(quantized, stored, min_share=1.0)
