@@ -20,7 +20,13 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 HEAVY = ("tensorflow", "tf_keras", "official", "ai_edge_litert")
 
 # Processes that other commands start; nobody types them.
-WORKERS = {"benchmarks.timed_call", "export.certificate.subject", "export.latency"}
+WORKERS = {
+    "benchmarks.reference_tflite",
+    "benchmarks.timed_call",
+    "export.certificate.served",
+    "export.certificate.subject",
+    "export.latency",
+}
 
 
 def _tracked_files() -> list[Path]:
