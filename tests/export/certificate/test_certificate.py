@@ -32,8 +32,9 @@ def float32(model: TrainedModel) -> bytes:
 def certificate(model, float32, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     (folder / "model_float32.tflite").write_bytes(float32)
-    (folder / "model_fp16.tflite").write_bytes(with_a_wrong_layer(float32))
-    subjects = [Subject("nms", kind, folder / f"model_{kind}.tflite") for kind in ("float32", "fp16")]
+    for kind in ("fp16", "int8"):
+        (folder / f"model_{kind}.tflite").write_bytes(with_a_wrong_layer(float32))
+    subjects = [Subject("nms", kind, folder / f"model_{kind}.tflite") for kind in ("float32", "fp16", "int8")]
     return certify(model, subjects, num_images=4, max_detections=20)
 
 
@@ -80,6 +81,12 @@ def test_a_file_with_one_wrong_layer_is_refused_and_the_layer_named(certificate,
         certificate.check()
 
 
+def test_int8_beyond_its_tolerance_is_offered_training(certificate):
+    offer = "fine-tune from this checkpoint with graph_rewriter { quantization { delay: 0 } } (docs/to-the-phone.md)"
+    assert certificate.problems["model_int8.tflite"].endswith(offer)
+    assert "graph_rewriter" not in certificate.problems["model_fp16.tflite"]
+
+
 def test_json_and_page(certificate, tmp_path):
     certificate.write_json(tmp_path / "certificate.json")
     stored = json.loads((tmp_path / "certificate.json").read_text())
@@ -88,6 +95,7 @@ def test_json_and_page(certificate, tmp_path):
         ("saved_model", True),
         ("model_float32.tflite", True),
         ("model_fp16.tflite", False),
+        ("model_int8.tflite", False),
     ]
     assert stored["models"][1]["tolerance"] == {"decibels": 60.0, "map_drop": 0.002}
     write_certificate_page(certificate, tmp_path / "certificate.html")
