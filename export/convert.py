@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,20 +12,23 @@ import tensorflow as tf
 import tf_keras
 
 # Not public, but what tf.lite.TFLiteConverter itself calls; it starts from a .tflite, which the public interface does not.
+from tensorflow.lite.python.convert import ConverterError
 from tensorflow.lite.python.optimize.calibrator import Calibrator
 
 from export.flavours import OUTPUTS, Flavour
 from export.input_type import InputType, with_input_type
-from export.postprocess_op import DetectionPostProcess
+from export.postprocess_op import OP_NAME, DetectionPostProcess
 from export.quantization.fidelity import OutputFidelity
 from export.quantization.int8 import Quantizer
 from export.quantization.layers import LayerFidelity
 from export.quantization.trained import quantized_body
 from export.quiet import native_output_hidden
 from export.tail import Halves, cut, join
-from export.tflite_file import finish, order_outputs
+from export.tflite_file import custom_operations, finish, order_outputs
 from export.tflite_graph import ConcreteFunction
+from object_detection_ext.errors import InputError
 
+_UNSUPPORTED = re.compile(r"^(?:TF Select|Flex|Custom) ops: (.*)$", re.MULTILINE)  # in the converter's message
 _CHECKED_EVERY = 8  # images: one of so many is kept apart to measure int16 with
 
 Report = Callable[[str], None]  # takes a line about a step
@@ -120,16 +124,14 @@ class TfliteConverter:
         converter = self._converter()
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = list(weights)
-        with native_output_hidden():
-            halves = cut(converter.convert())
+        halves = cut(self._run(converter))
         if head_names(halves) != head_names(self._halves):
             raise RuntimeError(f"the converter has renamed the heads: {head_names(halves)}")
         return halves.body
 
     @cached_property
     def _lowered(self) -> bytes:
-        with native_output_hidden():
-            content = self._converter().convert()
+        content = self._run(self._converter())
         return content if self.flavour == "nms" else order_outputs(content, OUTPUTS[self.flavour])
 
     @cached_property
@@ -142,6 +144,22 @@ class TfliteConverter:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([self.function], module)
         converter.allow_custom_ops = self.flavour == "nms"
         return converter
+
+    def _run(self, converter: tf.lite.TFLiteConverter) -> bytes:
+        """Raises InputError where the network has operations that the runtime lacks."""
+        content, failure = b"", ""
+        with native_output_hidden():
+            try:
+                content = converter.convert()
+            except ConverterError as error:
+                failure = str(error)
+        # Where the fused suppression is allowed, the converter lets every unknown operation pass.
+        unknown = _UNSUPPORTED.findall(failure) if failure else sorted(custom_operations(content) - {OP_NAME})
+        if failure and not unknown:
+            raise InputError(f"flavour {self.flavour}: TensorFlow Lite cannot convert this network: {failure.strip().splitlines()[0]}")
+        if unknown:
+            raise InputError(f"flavour {self.flavour}: this network has operations that TensorFlow Lite lacks: {', '.join(unknown)}")
+        return content
 
     def _finish(self, content: bytes) -> bytes:
         return finish(content, self.postprocess, outputs=OUTPUTS[self.flavour])

@@ -54,6 +54,11 @@ def order_outputs(content: bytes, names: Sequence[str]) -> bytes:
     return pack(model)
 
 
+def custom_operations(content: bytes) -> set[str]:
+    """The names of a model's operations that are not builtin."""
+    return {code.customCode.decode() for code in unpack(content).operatorCodes if code.customCode}
+
+
 def operator_names(content: bytes) -> Iterator[tuple[str, bool]]:
     """Yields each operation's name and whether its first output is quantised."""
     names = {value: name for name, value in vars(_OPERATORS).items() if isinstance(value, int)}

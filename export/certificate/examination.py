@@ -24,15 +24,12 @@ from export.flavours import Flavour
 from export.model import TrainedModel
 from export.multiply_adds import Int8Share, int8_share
 from export.outside_suppression import load_outside_suppression
+from export.quantization.int8 import TRAINING
 from export.quantization.layers import LayerFidelity
 from export.saved_model import export_saved_model
 from object_detection_ext.types import Detections
 
 _DIVERGENCE_IMAGES = 4
-_TRAINING = (
-    "quantisation-aware training makes up for it: fine-tune from this checkpoint with graph_rewriter { quantization { delay: 0 } } "
-    "(docs/to-the-phone.md)"
-)
 
 
 class Subject(NamedTuple):
@@ -149,7 +146,7 @@ class Examination:
             layer = first_divergence(path.read_bytes(), float32.read_bytes(), self._inputs[:_DIVERGENCE_IMAGES])
             text = f"; {layer}" if layer else "; every layer comes near by itself, the noise adds up"
         offers_training = comparison.kind == "int8" and not self._model.is_fake_quantized
-        return f"{text}; {_TRAINING}" if offers_training else text
+        return f"{text}; {TRAINING}" if offers_training else text
 
 
 def shares_of(subjects: Iterable[Subject]) -> Mapping[str, Int8Share]:

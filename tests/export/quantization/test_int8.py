@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from export.quantization import int8
 from export.quantization.fidelity import PERFECT, OutputFidelity, decibels
 from export.quantization.int8 import Quantizer
+from export.quantization.layers import FloatTap
 from export.quantization.network import Network
 
 FLAT = [np.full((13, 10, 3), value, np.float32) for value in (-1.0, 0.0, 1.0)]
@@ -31,6 +33,43 @@ def test_every_step_is_measured_and_the_last_is_what_is_returned(content, images
     measured = OutputFidelity(content, ["boxes", "scores"], images[::4]).decibels(result.content)
     assert measured == pytest.approx(dict(result.steps[-1].decibels))
     assert min(measured.values()) > 25.0
+
+
+def test_the_worst_layers_are_told_and_training_is_offered_below_the_aim(content, images, monkeypatch):
+    def report_of(aim):
+        monkeypatch.setattr(int8, "AIM", aim)
+        lines = []
+        return Quantizer(images, FLAT, (-1.0, 1.0), ["boxes", "scores"])(content, report=lines.append), lines
+
+    found, lines = report_of(0.0)
+    assert len(found.layers) == 9  # eight convolutions and a sum
+    told = lines[lines.index("furthest from the float network, of all layers:") + 1 :]
+    assert told == [f"  {layer}" for layer in sorted(found.layers, key=lambda layer: layer.decibels)[:5]]
+    _, lines = report_of(150.0)
+    assert [line.split(" reach ")[0] for line in lines if "150 dB is the aim; quantisation-aware training" in line] == [
+        "warning: boxes",
+        "warning: scores",
+    ]
+
+
+def test_layers_are_compared_with_the_float_network_by_hand(content, images):
+    found = quantize(content, images)
+    reference, quantized = FloatTap(found.network.content), FloatTap(found.content)
+    head = next(each for each in found.layers if "re_lu" not in each.layer and "add" not in each.layer)
+    places = [
+        next(int(o.outputs[0]) for o in net.graph.operators if net.name(int(o.outputs[0])).startswith(head.layer) and net.code(o) in (3, 4))
+        for net in (found.network, Network(found.content))
+    ]
+    expected, values = [], []
+    for image in images[::4]:
+        reference.run(image)
+        quantized.run(image)
+        expected.append(reference.tensor(places[0]))
+        values.append(quantized.tensor(places[1]))
+    difference = np.stack(expected).astype(np.float64) - np.stack(values)
+    assert head.decibels == pytest.approx(
+        10 * np.log10(np.square(np.stack(expected), dtype=np.float64).sum() / np.square(difference).sum())
+    )
 
 
 def test_all_convolutions_are_in_8_bits_and_pixels_go_in_as_they_are(content, images):
