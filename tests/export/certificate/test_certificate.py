@@ -101,7 +101,7 @@ def test_json_and_page(certificate, tmp_path):
     write_certificate_page(certificate, tmp_path / "certificate.html")
     page = (tmp_path / "certificate.html").read_text()
     assert "Not to be trusted." in page
-    assert page.count("<figure>") == 4 * 4  # images, forms with the checkpoint
+    assert page.count("<figure>") == 4 * 5  # images, forms with the checkpoint
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
 
