@@ -121,13 +121,13 @@ def export_weights(pipeline_config_path: str, checkpoint: str, output_dir: str) 
 
     locate_weights(checkpoint)
     converted = as_api_config(_load_config(pipeline_config_path))
-    from export.model import load_trained_model
+    from export.model import float_model, load_trained_model
     from export.output_folder import complete_folder
     from object_detection_ext.errors import InputError
     from object_detection_ext.training.checkpoints import step_of
     from object_detection_ext.weights.write_api import write_api_checkpoint
 
-    model = load_trained_model(pipeline_config_path, checkpoint)
+    model = float_model(load_trained_model(pipeline_config_path, checkpoint))  # the API's TF 2 code knows no fake quantisation
     try:
         with complete_folder(output_dir) as folder:
             prefix = write_api_checkpoint(model.detector.network, folder, step=step_of(model.checkpoint))
