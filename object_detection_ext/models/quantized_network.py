@@ -86,8 +86,8 @@ class FakeQuantization:
             if _is_rounded(type(layer), consumers.get(id(node.outputs), [])):
                 output = self._range_layer(node)(output, steps)
             tensors[id(node.outputs)] = output
-        outputs = tuple(tensors[id(output)] for output in network.outputs)
-        return tf_keras.Model(image, outputs if len(outputs) > 1 else outputs[0], name=network.name)
+        outputs = [tensors[id(output)] for output in network.outputs]
+        return tf_keras.Model(image, tuple(outputs) if len(outputs) > 1 else outputs[0], name=network.name)
 
     def _copy(self, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         settings = layer.get_config()

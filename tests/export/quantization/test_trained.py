@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from export.input_type import InputType, with_input_type
 from export.quantization.fidelity import decibels, run_outputs
 from export.quantization.trained import quantized_body
 from export.tflite_file import operator_names
@@ -117,6 +118,15 @@ def test_outputs_are_in_the_order_of_the_heads(network: tf_keras.Model):
     forward, backward = (run_outputs(quantized_body(network, heads), list(image))[0] for heads in (SHARED_HEADS, SHARED_HEADS[::-1]))
     for one, other in zip(forward, backward[::-1], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("input_type", ["int8", "float32"])
+def test_other_inputs_give_the_same(network: tf_keras.Model, input_type: InputType):
+    images, body = list(inputs(3, 14, 18, 3)), quantized_body(network, SHARED_HEADS)
+    expected, found = run_outputs(body, images), run_outputs(with_input_type(body, input_type, (-1.0, 1.0)), images)
+    for one, other in zip(expected, found, strict=True):
+        for tensor, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(tensor, same)
 
 
 def test_a_head_that_the_network_lacks_is_an_error(network: tf_keras.Model):
