@@ -12,6 +12,7 @@ import tf_keras
 
 from export import tflite
 from export.convert import TfliteConverter
+from export.flavours import Flavour
 from export.model import TrainedModel
 from export.postprocess_op import postprocess_op_of
 from export.quiet import native_output_hidden
@@ -71,7 +72,7 @@ def test_records_without_a_readable_image(trained_folder: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("flavour", ["nms", "raw"])
-def test_operations_that_the_runtime_lacks(flavour: str, model: TrainedModel, capfd) -> None:
+def test_operations_that_the_runtime_lacks(flavour: Flavour, model: TrainedModel, capfd) -> None:
     postprocess = postprocess_op_of(model.detector, max_detections=5, use_regular_nms=True)
 
     @tf.function(input_signature=[tf.TensorSpec([1, 8, 4], tf.float32, name="image")])
