@@ -74,7 +74,7 @@ caption{text-align:left;padding:.25rem 0;font-size:.875rem}
 th,td{padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th+th,th+td,td+td{padding-left:.75rem}
 thead th{border-bottom:2px solid var(--line)}
-tbody th{font-weight:400;overflow-wrap:anywhere;min-width:6rem}
+tbody th{font-weight:400;overflow-wrap:anywhere;min-width:min(16rem,40vw)}
 .number{text-align:right;white-space:nowrap}
 .grid{display:grid;gap:1.5rem 2rem;margin:1rem 0}
 .charts{grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr))}
