@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 _PYTHON = tuple({os.path.realpath(path) + os.sep for path in (sys.prefix, sys.base_prefix, *sysconfig.get_paths().values())})
 _FILE_EVENTS = ("open", "os.listdir", "os.scandir", "os.chdir", "os.remove", "os.rename", "shutil.copyfile")
+_MODULE = re.compile(r"\.pyc?$|/__pycache__/[^/]+\.pyc\.\d+$")  # the last is how the import system names a cache file that it writes
 _NEVER = re.compile(r"socket\.(connect|getaddrinfo|sendto)|subprocess\.Popen|os\.(system|exec|posix_spawn)|urllib\.Request")
 
 _seen: list[str] | None = None  # where the hook reports to; None while nobody watches
@@ -55,7 +56,7 @@ def nothing_opened_outside(*folders: Path) -> Iterator[None]:
 
 
 def _is_allowed(name: str, allowed: tuple[str, ...]) -> bool:
-    if name.startswith(_PYTHON) or (name.startswith(f"{ROOT}{os.sep}") and name.endswith((".py", ".pyc"))):
+    if name.startswith(_PYTHON) or (name.startswith(f"{ROOT}{os.sep}") and _MODULE.search(name)):
         return True
     return any(name == path or name.startswith(path + os.sep) for path in allowed)
 

@@ -182,7 +182,7 @@ def with_network(monkeypatch, config):
     def put(scene: Any, *, averaged: bool = False) -> str:
         network = Restorable(scene.predictions(), averaged=averaged)
         detector = replace(build_detector(config.proto.model.ssd), network=network)
-        monkeypatch.setattr(autopsy, "build_detector", lambda ssd: detector)
+        monkeypatch.setattr(autopsy, "build_pipeline_detector", lambda proto: detector)
         monkeypatch.setattr(autopsy.checkpoints, "find_checkpoint", lambda path: path)
         monkeypatch.setattr(autopsy.checkpoints, "restore_network", network.restore)
         return "ckpt-400"
