@@ -8,8 +8,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.quantization.fidelity import decibels
-from export.quantization.layers import FloatTap
 from export.quantization.network import Network
+from export.quantization.tap import Tap
 
 _CONVOLUTIONS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
 _NO_ACTIVATION = schema.ActivationFunctionType.NONE
@@ -27,7 +27,7 @@ def first_divergence(content: bytes, reference: bytes, inputs: np.ndarray) -> st
         inputs: network inputs [N, h, w, C] float32; few are enough.
     """
     pairs = list(zip(_layers(Network(reference)), _layers(Network(content)), strict=True))
-    expected, found = FloatTap(reference), FloatTap(content)
+    expected, found = Tap(reference), Tap(content)
     noise, signal = np.zeros(len(pairs)), np.zeros(len(pairs))
     for image in inputs:
         expected.run(image)

@@ -71,30 +71,24 @@ def run_tflite(content: bytes, inputs: np.ndarray, *, num_classes: int) -> Outpu
     """
     from ai_edge_litert.interpreter import Interpreter
 
+    from export.quantization.fidelity import QuantizedInput
+
     places = _postprocess_tensors(content)
     # One thread: with more of them the runtime's regular suppression leaves out a class (see postprocess_op).
     interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=places is not None)
     interpreter.allocate_tensors()
     raw_places, found_places = places or ([details["index"] for details in interpreter.get_output_details()], ())
     details = interpreter.get_input_details()[0]
+    as_input = QuantizedInput.of(details)
     rows: list[tuple[np.ndarray, ...]] = []
     for image in inputs:
-        interpreter.set_tensor(details["index"], as_input(image, details))
+        interpreter.set_tensor(details["index"], as_input(image))
         interpreter.invoke()
         codes, raw = (interpreter.get_tensor(place)[0].copy() for place in raw_places)
         found = [interpreter.get_tensor(place)[0].copy() for place in found_places] or _NOTHING
         boxes, classes, scores, count = found
         rows.append((boxes, classes.astype(np.int64), scores, np.asarray(round(float(count))), codes, raw[:, -num_classes:]))
     return Outputs(*(np.stack(column) for column in zip(*rows, strict=True)))
-
-
-def as_input(image: np.ndarray, details: Any) -> np.ndarray:
-    """A normalised image as a model's input takes it: [H, W, C] float32 -> [1, H, W, C]."""
-    if details["dtype"] == np.float32:
-        return image[np.newaxis]
-    scale, zero_point = details["quantization"]
-    limits = np.iinfo(details["dtype"])
-    return np.clip(np.rint(image / scale) + zero_point, limits.min, limits.max).astype(details["dtype"])[np.newaxis]
 
 
 def _postprocess_tensors(content: bytes) -> tuple[Sequence[int], Sequence[int]] | None:

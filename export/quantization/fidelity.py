@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -47,6 +47,11 @@ class QuantizedInput(NamedTuple):
     scale: float
     zero_point: int
 
+    @classmethod
+    def of(cls, details: Mapping[str, Any]) -> Self:
+        """From what the interpreter says of the input."""
+        return cls(np.dtype(details["dtype"]), *details["quantization"])
+
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """[H, W, C] float32 -> [1, H, W, C]."""
         if self.dtype == np.float32:
@@ -61,7 +66,7 @@ def run_outputs(content: bytes, images: Sequence[np.ndarray]) -> list[list[np.nd
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
     details = interpreter.get_input_details()[0]
-    as_input = QuantizedInput(np.dtype(details["dtype"]), *details["quantization"])
+    as_input = QuantizedInput.of(details)
     places = [output["index"] for output in interpreter.get_output_details()]
     outputs = []
     for image in images:

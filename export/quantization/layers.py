@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
-from export.quantization.fidelity import QuantizedInput, decibels
+from export.quantization.fidelity import decibels
 from export.quantization.network import Network
-from export.quiet import native_output_hidden
+from export.quantization.tap import Tap
 
 _SHAPING = (schema.BuiltinOperator.RESHAPE, schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
 
@@ -37,7 +36,7 @@ def rank_layers(reference: bytes, content: bytes, images: Sequence[np.ndarray]) 
     first, second = Network(reference), Network(content)
     places = {second.name(index): index for index in _computed(second)}
     pairs = [(index, places[name]) for index in _computed(first) if (name := first.name(index)) in places]
-    expected, found = FloatTap(reference), FloatTap(content)
+    expected, found = Tap(reference), Tap(content)
     signal, noise = np.zeros(len(pairs)), np.zeros(len(pairs))
     for image in images:
         expected.run(image)
@@ -53,29 +52,3 @@ def rank_layers(reference: bytes, content: bytes, images: Sequence[np.ndarray]) 
 def _computed(network: Network) -> list[int]:
     """The outputs of all operations but those that only change a shape or type."""
     return [int(operator.outputs[0]) for operator in network.graph.operators if network.code(operator) not in _SHAPING]
-
-
-class FloatTap:
-    """Runs a model of any type and hands out its tensors as float32."""
-
-    def __init__(self, content: bytes) -> None:
-        with native_output_hidden():
-            self._interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
-            self._interpreter.allocate_tensors()
-        details = self._interpreter.get_input_details()[0]
-        self._place = details["index"]
-        self._as_input = QuantizedInput(np.dtype(details["dtype"]), *details["quantization"])
-        self._details = {each["index"]: each for each in self._interpreter.get_tensor_details()}
-
-    def run(self, image: np.ndarray) -> None:
-        """Computes all tensors for one image [H, W, C] float32, normalised."""
-        self._interpreter.set_tensor(self._place, self._as_input(image))
-        self._interpreter.invoke()
-
-    def tensor(self, index: int) -> np.ndarray:
-        """A tensor of the last run, dequantised."""
-        value = self._interpreter.get_tensor(index)
-        if value.dtype == np.float32:
-            return value
-        scale, zero_point = self._details[index]["quantization"]
-        return (value.astype(np.float32) - zero_point) * np.float32(scale)

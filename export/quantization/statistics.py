@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from export.quantization.network import Convolution, Network
-from export.quiet import native_output_hidden
+from export.quantization.tap import Tap
 
 MAX_POSITIONS = 1024  # of one image and layer; neighbours tell little that is new
 
@@ -64,25 +63,6 @@ class Ranges:
         lows = {tensor: low * factors[tensor] if tensor in factors else low for tensor, low in self.lows.items()}
         highs = {tensor: high * factors[tensor] if tensor in factors else high for tensor, high in self.highs.items()}
         return Ranges(lows, highs)
-
-
-class Tap:
-    """Runs a model and hands out all its tensors."""
-
-    def __init__(self, content: bytes) -> None:
-        with native_output_hidden():
-            self._interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
-            self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-
-    def run(self, image: np.ndarray) -> None:
-        """Computes all tensors for one image [H, W, C]."""
-        self._interpreter.set_tensor(self._input, image[np.newaxis])
-        self._interpreter.invoke()
-
-    def tensor(self, index: int) -> np.ndarray:
-        """A tensor of the last run."""
-        return self._interpreter.get_tensor(index)
 
 
 def measure_ranges(network: Network, images: Iterable[np.ndarray]) -> Ranges:

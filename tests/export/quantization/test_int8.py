@@ -9,8 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 from export.quantization import int8
 from export.quantization.fidelity import PERFECT, OutputFidelity, decibels
 from export.quantization.int8 import Quantizer
-from export.quantization.layers import FloatTap
 from export.quantization.network import Network
+from export.quantization.tap import Tap
 
 FLAT = [np.full((13, 10, 3), value, np.float32) for value in (-1.0, 0.0, 1.0)]
 
@@ -54,7 +54,7 @@ def test_the_worst_layers_are_told_and_training_is_offered_below_the_aim(content
 
 def test_layers_are_compared_with_the_float_network_by_hand(content, images):
     found = quantize(content, images)
-    reference, quantized = FloatTap(found.network.content), FloatTap(found.content)
+    reference, quantized = Tap(found.network.content), Tap(found.content)
     head = next(each for each in found.layers if "re_lu" not in each.layer and "add" not in each.layer)
     places = [
         next(int(o.outputs[0]) for o in net.graph.operators if net.name(int(o.outputs[0])).startswith(head.layer) and net.code(o) in (3, 4))

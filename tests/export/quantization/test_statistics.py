@@ -6,7 +6,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.quantization.network import Network, rows_of
-from export.quantization.statistics import Tap, measure_moments, measure_ranges
+from export.quantization.statistics import measure_moments, measure_ranges
+from export.quantization.tap import Tap
 
 
 def test_moments_give_mean_and_variance_of_every_convolution(content, images):
