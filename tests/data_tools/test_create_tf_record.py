@@ -1,19 +1,12 @@
 from __future__ import annotations
 
 import functools
-import io
-import json
-import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from data_tools.create_tf_record import main
 from object_detection_ext.command_line import run
@@ -92,49 +85,6 @@ def test_coco_keeps_ids_negatives_and_crowds(coco_set, output, read_examples):
     assert first["image/object/is_crowd"] == [0, 1]
     assert first["image/object/area"] == [300.5, 3072]
     assert second["image/object/class/label"] == []
-
-
-def _mixed_coco(folder: Path) -> list[str]:
-    annotation = {"image_id": 1, "category_id": 1, "bbox": [16, 12, 32, 12], "segmentation": [[0, 0, 32, 0, 32, 24, 0, 24]]}
-    annotations = [annotation | {"id": 1}, annotation | {"id": 2, "segmentation": []}]
-    images = [{"id": 1, "file_name": "a.jpg", "height": 48, "width": 64}]
-    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
-    (folder / "instances.json").write_text(json.dumps(content))
-    return ["--format=coco", f"--images={folder}", f"--annotations={folder / 'instances.json'}"]
-
-
-def _mixed_yolo(folder: Path) -> list[str]:
-    (folder / "classes.txt").write_text("cat\n")
-    (folder / "a.txt").write_text("0 0 0 0.5 0 0.5 0.5 0 0.5\n0 0.5 0.375 0.5 0.25\n")
-    return ["--format=yolo", f"--images={folder}", f"--annotations={folder / 'classes.txt'}"]
-
-
-def _mixed_labelme(folder: Path) -> list[str]:
-    polygon = {"label": "cat", "shape_type": "polygon", "points": [[0, 0], [32, 0], [32, 24], [0, 24]]}
-    rectangle = {"label": "cat", "shape_type": "rectangle", "points": [[16, 12], [48, 24]]}
-    content = {"shapes": [polygon, rectangle], "imagePath": "a.jpg", "imageHeight": 48, "imageWidth": 64}
-    (folder / "a.json").write_text(json.dumps(content))
-    return ["--format=labelme", f"--images={folder}", f"--annotations={folder}"]
-
-
-def _mixed_cvat(folder: Path) -> list[str]:
-    shapes = '<polygon label="cat" points="0,0;32,0;32,24;0,24"/><box label="cat" xtl="16" ytl="12" xbr="48" ybr="24"/>'
-    (folder / "a.xml").write_text(f'<annotations><image name="a.jpg" width="64" height="48">{shapes}</image></annotations>')
-    return ["--format=cvat", f"--images={folder}", f"--annotations={folder / 'a.xml'}"]
-
-
-@pytest.mark.parametrize("write_set", [_mixed_coco, _mixed_yolo, _mixed_labelme, _mixed_cvat])
-def test_a_box_among_polygons_is_its_own_mask(write_set, write_image, tmp_path, output, read_examples, capsys):
-    write_image(tmp_path / "a.jpg")
-    assert main([*write_set(tmp_path), "--include_masks", f"--output={output}"]) == 0
-    assert "1 objects have no mask in the annotations: their filled boxes were written as masks\n" in capsys.readouterr().out
-    (example,) = read_examples(shards(output))
-    masks = [np.asarray(Image.open(io.BytesIO(png))) for png in example["image/object/mask"]]
-    expected = np.zeros((2, 48, 64), np.uint8)
-    expected[0, :24, :32] = expected[1, 12:24, 16:48] = 1
-    np.testing.assert_array_equal(masks, expected)
-    manifest = json.loads((output.parent / "a_manifest.json").read_text())
-    assert manifest["splits"][0]["boxes_as_masks"] == 1
 
 
 def test_a_label_map_that_is_given_decides(coco_set, output, read_examples, tmp_path):
@@ -315,76 +265,6 @@ def test_wrong_flags(voc_set, output, capsys, flags, message):
         main([*voc_set.flags(output), *flags])
     assert raised.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def start(flags: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "data_tools.create_tf_record", *flags],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # else inherited: a suite in the background ignores Ctrl-C
-    )
-
-
-def wait_for_partial(process: subprocess.Popen[bytes], output: Path) -> None:
-    while not any(path.stat().st_size for path in output.parent.glob(".*.partial")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.001)
-
-
-@pytest.fixture
-def many(voc_set) -> list[str]:
-    """Enough images to be stopped half-way."""
-    voc_set.add("0", ("cat", 0, 0, 9, 9))
-    text = (voc_set.annotations / "0.xml").read_text()
-    image = voc_set.images / "0.jpg"
-    image.write_bytes(image.read_bytes() + b"\0" * 50_000)
-    for index in range(1, 1500):
-        os.link(image, voc_set.images / f"{index}.jpg")
-        voc_set.write(str(index), text.replace("0.jpg", f"{index}.jpg"))
-    labels = voc_set.images.parent / "labels.pbtxt"
-    labels.write_text("item { id: 1 name: 'cat' }")
-    return [f"--label_map={labels}", "--num_shards=2", "--num_workers=2"]
-
-
-@pytest.mark.parametrize(
-    ("stop", "code", "leaves_partials"),
-    [(signal.SIGKILL, -signal.SIGKILL, True), (signal.SIGTERM, 130, False), (signal.SIGINT, 130, False)],
-)
-def test_a_stopped_run_leaves_nothing_that_looks_finished(voc_set, many, output, stop, code, leaves_partials):
-    output.parent.mkdir()
-    earlier = output.with_name("a.record-00000-of-00002")
-    earlier.write_bytes(b"earlier")
-    process = start([*voc_set.flags(output), *many])
-    wait_for_partial(process, output)
-    process.send_signal(stop)
-    _, errors = process.communicate()
-    assert process.returncode == code
-    assert leaves_partials or errors.decode().splitlines()[-1] == "interrupted", errors.decode()
-    assert [path for path in output.parent.iterdir() if not path.name.startswith(".")] == [earlier]
-    assert earlier.read_bytes() == b"earlier"
-    assert bool(list(output.parent.glob(".*.partial"))) == leaves_partials
-
-    assert main([*voc_set.flags(output), *many]) == 0
-    names = ["a.record-00000-of-00002", "a.record-00001-of-00002", "a_manifest.json"]
-    assert [path.name for path in sorted(output.parent.iterdir())] == names
-    assert all(path.stat().st_size > 700 * 50_000 for path in shards(output))
-
-
-def test_a_disk_that_fills_up(voc_set, many, output, tmp_path):
-    """A limit on the size of files stands for the full disk: writes fail in the kernel, half-way."""
-    program = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))\n"
-        "from object_detection_ext.command_line import run\nfrom data_tools.create_tf_record import main\nsys.exit(run(main))"
-    )
-    flags = [*voc_set.flags(output), *many, "--num_workers=1"]
-    result = subprocess.run([sys.executable, "-c", program, *flags], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == (
-        f"error: cannot write {output}: File too large; the unfinished files were removed, earlier ones are as they were"
-    )
-    assert list(output.parent.iterdir()) == []
 
 
 def test_tensorflow_is_never_imported():
