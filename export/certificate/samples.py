@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from export.images import eval_records
 from export.model import TrainedModel
 from object_detection_ext.builders.image_resizer import build_image_resizer
 from object_detection_ext.builders.input_reader import EvalInput, build_eval_input
@@ -60,7 +61,8 @@ def load_samples(model: TrainedModel, count: int) -> SampleSet:
     """Up to `count` images, evenly over the evaluation records; those that cannot be decoded are left out.
 
     Raises:
-        NoImagesError: The config has no evaluation records, or they cannot be read.
+        NoImagesError: The config has no evaluation records, or they are not there.
+        InputError: The records are broken, or have other classes than the label map.
     """
     reader = _open(model)
     picks = np.unique(np.linspace(0, len(reader.index) - 1, num=min(count, len(reader.index))).round().astype(int))
@@ -83,6 +85,10 @@ def _open(model: TrainedModel) -> EvalInput:
     if not proto.eval_input_reader:
         raise NoImagesError(f"{model.config.path}: eval_input_reader is not set")
     try:
+        eval_records(model.config)
+    except InputError as error:  # an export needs no records; those that are there must be what the config says of them
+        raise NoImagesError(str(error)) from error
+    try:
         with model.config.locate_errors():
             return build_eval_input(
                 proto.eval_input_reader[0],
@@ -92,7 +98,7 @@ def _open(model: TrainedModel) -> EvalInput:
                 normalize=lambda image: image,
             )
     except InputError as error:
-        raise NoImagesError(str(error)) from error
+        raise InputError(f"{error}; the certificate compares on these records, --no-certificate exports without it") from error
 
 
 def _load(model: TrainedModel, reader: EvalInput, record: int) -> Iterator[Sample]:

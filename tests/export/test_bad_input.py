@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -69,6 +70,36 @@ def test_records_without_a_readable_image(trained_folder: Path, tmp_path: Path, 
         f"error: no image of the train records can be decoded, quantisation needs some to calibrate with: {tmp_path}/train.record\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pipeline.config", "train.record"]
+
+
+def test_a_label_map_of_other_classes(trained_folder: Path, tmp_path: Path, example_image: Callable[..., np.ndarray], capfd) -> None:
+    """Its names would go into labels.txt and the metadata; the evaluation records tell. Records that are not there tell nothing."""
+    (tmp_path / "map.pbtxt").write_text("item { id: 1 name: 'shoe' } item { id: 2 name: 'hat' } item { id: 3 name: 'bag' }")
+    features = {"image/encoded": tf.io.encode_png(example_image(0, seed=1)).numpy(), "image/object/class/text": b"cat"}
+    features |= {f"image/object/bbox/{edge}": value for edge, value in (("xmin", 0.2), ("ymin", 0.2), ("xmax", 0.6), ("ymax", 0.6))}
+    with tf.io.TFRecordWriter(str(tmp_path / "eval.record")) as writer:
+        writer.write(
+            tf.train.Example(features=tf.train.Features(feature={k: _feature(v) for k, v in features.items()})).SerializeToString()
+        )
+    config = tmp_path / "pipeline.config"
+    config.write_text((trained_folder / "pipeline.config").read_text().replace(f"{trained_folder}/", f"{tmp_path}/"))
+    flags = [f"--pipeline_config_path={config}", f"--trained_checkpoint_dir={trained_folder}"]
+    flags += [f"--output_directory={tmp_path}/out", "--types=float32"]
+    assert run(lambda: tflite.main(flags)) == 1
+    words = 'class "cat" is not in the label map; the certificate compares on these records, --no-certificate exports without it\n'
+    assert words in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+    (tmp_path / "eval.record").unlink()
+    assert run(lambda: tflite.main(flags)) == 0
+    assert "no certificate: " in "".join(capfd.readouterr())
+    assert (tmp_path / "out" / "labels.txt").read_text() == "shoe\nhat\nbag\n"
+
+
+def _feature(value: bytes | float) -> tf.train.Feature:
+    if isinstance(value, bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
 
 
 @pytest.mark.parametrize("flavour", ["nms", "raw"])
