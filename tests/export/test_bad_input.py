@@ -86,8 +86,10 @@ def test_a_label_map_of_other_classes(trained_folder: Path, tmp_path: Path, exam
     flags = [f"--pipeline_config_path={config}", f"--trained_checkpoint_dir={trained_folder}"]
     flags += [f"--output_directory={tmp_path}/out", "--types=float32"]
     assert run(lambda: tflite.main(flags)) == 1
-    words = 'class "cat" is not in the label map; the certificate compares on these records, --no-certificate exports without it\n'
-    assert words in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert 'class "cat" is not in the label map (did you mean "hat"?)' in error
+    assert error.endswith("; the certificate compares on these records, --no-certificate exports without it\n")
+    assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
     (tmp_path / "eval.record").unlink()
